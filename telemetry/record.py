@@ -143,3 +143,47 @@ class BodyPart(msgspec.Struct, frozen=True, array_like=True):
     id: str
     index: int
     data: bytes
+
+
+class FeedbackRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What somebody said about an answer; row of the table `feedback`."""
+
+    id: str
+    request_id: str
+    ts_us: int
+    name: str
+    number: float | None = None
+    text: str | None = None
+    demonstration: bytes | None = None
+    """A better answer, as the caller sent it."""
+    source: str = "caller"
+    tags: dict[str, str] = {}
+
+
+class LabelRecord(msgspec.Struct, frozen=True, array_like=True):
+    """One verdict on one answer; row of the table `labels`."""
+
+    id: str
+    request_id: str
+    input_hash: bytes
+    source: Literal["teacher", "human", "rule", "judge"]
+    ts_us: int
+    model: str | None = None
+    prompt_hash: str | None = None
+    cache_key: str | None = None
+    sample_no: int = 0
+    output: bytes | None = None
+    score: float | None = None
+    verdict: str | None = None
+    cost_usd: float | None = None
+    supersedes: str | None = None
+
+
+class EventRecord(msgspec.Struct, frozen=True, array_like=True):
+    """Something that befell the writer itself, as `gap`: `number` records were not kept."""
+
+    ts_us: int
+    name: str
+    worker: int
+    number: int = 0
+    text: str | None = None
