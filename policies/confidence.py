@@ -1,0 +1,150 @@
+"""P(this answer is right), as far as one can tell without labels: `confidence.from` worked out.
+
+    checks      the operator's rules over values of the answer: exact, 0 or 1
+    schema      the JSON schema the client asked the answer to fit: exact, 0 or 1
+    logprobs    the geometric mean of the tokens' probabilities
+
+The value is the lowest of the signals that are known. An empty answer, one cut by its token
+limit and one the backend's filter stopped count 0 whatever the signals. Probabilities of tokens
+say how sure the model was of its words; nothing here calibrates that to how often it is right.
+Summed log-probabilities fall with length and rank answers by it, so means and quantiles are
+used, never the sum.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from .plausibility import check_passes
+from .schema_check import SchemaCheck
+from .words import Route
+
+CUT_REASONS = {"length": "cut by its token limit", "content_filter": "stopped by a filter"}
+
+SignalValue = float | bool | None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What one choice of a whole answer holds."""
+
+    text: str | None
+    finish_reason: str | None = None
+    token_logprobs: tuple[float, ...] | None = None
+    """Natural logarithms, one a token, in order."""
+    has_tool_calls: bool = False
+
+
+class Confidence(msgspec.Struct, frozen=True):
+    """`value` None: no signal tells anything of this answer."""
+
+    value: float | None
+    signals: dict[str, SignalValue]
+    """Every signal looked at; None where it is unknown."""
+    reason: str
+
+
+def judge(
+    route: Route, answer: Answer, *, prompt_text: str, response_schema: object | None
+) -> Confidence:
+    """How far an answer is trusted. Routes without a `confidence` get no value.
+
+    `prompt_text` is read only by checks with `in_prompt`; `response_schema` is the client's.
+    """
+    rule = route.confidence
+    if rule is None:
+        return Confidence(None, {}, "not judged on this route")
+    spoilt = _spoilt(answer)
+    if spoilt is not None:
+        return Confidence(0.0, {}, spoilt)
+    signals: dict[str, SignalValue] = {}
+    document = _Document(answer.text or "")
+    if "checks" in rule.signals:
+        signals |= _checks(route, document, prompt_text)
+    if "schema" in rule.signals:
+        signals["schema"] = _schema(response_schema, document)
+    if "logprobs" in rule.signals:
+        signals |= _logprobs(answer.token_logprobs)
+    return _combine(signals)
+
+
+def _spoilt(answer: Answer) -> str | None:
+    """What makes an answer worthless before it is read."""
+    cut = CUT_REASONS.get(answer.finish_reason or "")
+    if cut is not None:
+        return cut
+    is_empty = not (answer.text and answer.text.strip()) and not answer.has_tool_calls
+    return "empty" if is_empty else None
+
+
+def _combine(signals: dict[str, SignalValue]) -> Confidence:
+    failed = [name for name, value in signals.items() if value is False]
+    if failed:
+        return Confidence(0.0, signals, f"failed: {', '.join(failed)}")
+    passed = [name for name, value in signals.items() if value is True]
+    mean = signals.get("logprob_mean")
+    if isinstance(mean, float):
+        value = min(1.0, math.exp(mean))
+        return Confidence(value, signals, f"tokens {value:.3g}{_also(passed)}")
+    if passed:
+        return Confidence(1.0, signals, f"passed: {', '.join(passed)}")
+    return Confidence(None, signals, "no signal")
+
+
+def _also(passed: Sequence[str]) -> str:
+    return f", passed: {', '.join(passed)}" if passed else ""
+
+
+class _Document:
+    """The answer's text as JSON, read when first asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._value: Any = None
+        self._is_json: bool | None = None
+
+    def read(self) -> tuple[bool, Any]:
+        """(whether it is JSON, the value)."""
+        if self._is_json is None:
+            try:
+                self._value = msgspec.json.decode(self._text.encode("utf-8", "surrogatepass"))
+                self._is_json = True
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self._is_json = False
+        return self._is_json, self._value
+
+
+def _checks(route: Route, document: _Document, prompt_text: str) -> dict[str, SignalValue]:
+    if not route.checks:
+        return {}
+    is_json, value = document.read()
+    return {
+        f"check:{check.name}": is_json and check_passes(check, value, prompt_text)
+        for check in route.checks
+    }
+
+
+def _schema(response_schema: object | None, document: _Document) -> bool | None:
+    """Whether the answer fits; None where no schema was asked for or it cannot be used."""
+    if response_schema is None:
+        return None
+    try:
+        schema = SchemaCheck(response_schema)
+    except ValueError:
+        return None  # the client's schema, and the backend's to refuse
+    is_json, value = document.read()
+    return is_json and schema.fits(value)
+
+
+def _logprobs(logprobs: tuple[float, ...] | None) -> dict[str, SignalValue]:
+    usable = [value for value in logprobs or () if not math.isnan(value)]
+    if not usable:
+        return {"logprob_mean": None}
+    ordered = sorted(usable)
+    return {
+        "logprob_mean": math.fsum(usable) / len(usable),
+        "logprob_min": ordered[0],
+        "logprob_p10": ordered[len(ordered) // 10],
+        "logprob_p50": ordered[len(ordered) // 2],
+    }

@@ -1,0 +1,256 @@
+"""The decision: one route's candidates, predicted, held against the limits, one chosen.
+
+Pure: what was learned, what is in flight and what is out of order come in as a `World`, the
+identity and the seed as arguments. The order of things:
+
+    1. unavailable candidates are left out, unless none would be left
+    2. the limits: latency, cost, error. Unknown never excludes
+    3. `prefer` among those that meet them; `if_none` among all that are available
+"""
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from .compiled_route import CompiledRoute, PlanStep, quantile_word, span_word, usd_word
+from .features import Features
+from .learned import Learned
+from .policy import Policy, RouteMatch
+from .prediction import Inquiry, LatencyQuestion, Prediction, size_bucket
+from .words import CostLimit, Preference, Route
+
+
+class World(msgspec.Struct, frozen=True):
+    """The state of the world a decision is made in."""
+
+    learned: Learned
+    in_flight: Mapping[str, int] = {}
+    """Requests each backend is serving now."""
+    unavailable: Mapping[str, str] = {}
+    """Backends not to be asked, with the reason."""
+    certified: frozenset[str] = frozenset()
+    """Routes whose `require.error` holds by a certified lock."""
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One candidate as the decision saw it. `None` is unknown."""
+
+    backend: str
+    eligible: bool
+    cost_usd: float | None
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    latency_p_within: float | None
+    """P(T <= the route's budget); None without a budget too."""
+    p_acceptable: float | None
+    propensity: float
+    """The probability with which this decision took it."""
+    prior: bool
+    """`expect:` stands in for a figure that was not measured yet."""
+    reason: str
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What was chosen, why, and what may follow."""
+
+    decision_id: str
+    route: Route
+    policy: str
+    """Digest of the policy."""
+    chosen: str | None
+    """None: refused by `if_none: reject`."""
+    reason: str
+    candidates: tuple[Candidate, ...]
+    """In the route's order."""
+    plan: tuple[PlanStep, ...]
+    seed: int
+    state: str
+    """Name of the learned state that was read."""
+
+
+class _View:
+    """One candidate while the decision is being made."""
+
+    __slots__ = ("backend", "cost_usd", "failure", "is_out", "prediction", "rank_usd")
+
+    def __init__(self, backend: str, prediction: Prediction, rank_usd: float | None) -> None:
+        self.backend = backend
+        self.prediction = prediction
+        self.rank_usd = rank_usd
+        self.cost_usd = rank_usd if prediction.is_cost_known else None
+        self.failure: str | None = None
+        self.is_out = False
+
+
+def decide(
+    policy: Policy,
+    match: RouteMatch,
+    features: Features,
+    world: World,
+    *,
+    decision_id: str,
+    seed: int,
+) -> Decision:
+    """Choose a backend for one request on the route that takes it."""
+    route, compiled = match.route, match.compiled
+    is_uncertified = route.require.error is not None and route.name not in world.certified
+    views = _predict_all(compiled, features, world, with_reference=is_uncertified)
+    chosen: _View | None
+    if is_uncertified:
+        chosen, reason = _take_reference(route, views)
+    else:
+        available = _available(views, world.unavailable)
+        _hold_against_limits(compiled, route.require.cost, available)
+        chosen, reason = _choose(route, compiled, available)
+    return Decision(
+        decision_id,
+        route,
+        policy.digest,
+        chosen.backend if chosen is not None else None,
+        reason,
+        tuple([_candidate(view, view is chosen) for view in views]),
+        compiled.plans[chosen.backend] if chosen is not None else (),
+        seed,
+        world.learned.name,
+    )
+
+
+def _predict_all(
+    compiled: CompiledRoute, features: Features, world: World, *, with_reference: bool
+) -> list[_View]:
+    """Every candidate with its prediction; the reference too where nothing else is certified."""
+    limit = features.max_tokens
+    inquiry = Inquiry(
+        compiled.question,
+        features.task,
+        size_bucket(features.prompt_bytes),
+        limit * features.choices if limit is not None else None,
+    )
+    views = []
+    for candidate in compiled.candidates:
+        if candidate.is_reference_only and not with_reference:
+            continue
+        prediction = world.learned.predict(candidate.facts, inquiry)
+        usd = prediction.usd_fixed
+        if usd is not None:
+            usd += prediction.usd_per_byte * features.prompt_bytes
+            if prediction.is_machine:
+                usd /= 1 + world.in_flight.get(candidate.backend, 0)
+        views.append(_View(candidate.backend, prediction, usd))
+    return views
+
+
+def _available(views: list[_View], unavailable: Mapping[str, str]) -> list[_View]:
+    """Those not out of order; all of them where that would leave none."""
+    if not unavailable:
+        return views
+    available = [view for view in views if view.backend not in unavailable]
+    if not available:
+        return views
+    for view in views:
+        if view.backend in unavailable:
+            view.is_out = True
+            view.failure = f"unavailable: {unavailable[view.backend]}"
+    return available
+
+
+def _hold_against_limits(
+    compiled: CompiledRoute, cost: CostLimit | None, views: list[_View]
+) -> None:
+    """Name each view's first failure. What is unknown fails nothing."""
+    quantile = compiled.question.quantile
+    for view in views:
+        within = view.prediction.latency_p_within
+        if within is not None and within < quantile:
+            view.failure = _late(compiled.question, within)
+        elif cost is not None and view.cost_usd is not None and view.cost_usd > cost.max_usd:
+            view.failure = f"{usd_word(view.cost_usd)} is above {usd_word(cost.max_usd)}"
+
+
+def _choose(
+    route: Route, compiled: CompiledRoute, available: list[_View]
+) -> tuple[_View | None, str]:
+    """The one taken under `prefer`, else under `if_none`, and why."""
+    count = len(available)
+    eligible = [view for view in available if view.failure is None]
+    if eligible:
+        chosen = _best(route.prefer, compiled, eligible)
+        return chosen, _words(route.prefer, len(eligible), count, compiled.limits)
+    missed = f"none of {count} meets {compiled.limits}"
+    if route.if_none == "reject":
+        return None, f"{missed}: rejected"
+    return _best(route.if_none, compiled, available), f"{missed}: {route.if_none} taken"
+
+
+def _take_reference(route: Route, views: list[_View]) -> tuple[_View, str]:
+    """While nothing is certified, the reference answers everything."""
+    limit = route.require.error
+    assert limit is not None  # the caller looked
+    for view in views:
+        if view.backend != limit.reference:
+            view.failure = f"not certified: only the reference {limit.reference} may answer"
+    chosen = next(view for view in views if view.backend == limit.reference)
+    return chosen, f"no certified lock for error {limit.max:.4g}: reference {limit.reference}"
+
+
+def _best(prefer: Preference, compiled: CompiledRoute, views: list[_View]) -> _View:
+    """The best of `views`; the route's order breaks ties, unknown comes last."""
+    if len(views) == 1:
+        return views[0]
+    if prefer == "fastest":
+        return min(views, key=_rank_latency)
+    if prefer == "surest":
+        return _surest(compiled, views)
+    return min(views, key=_rank_cost)  # `weighted` too, until labels say what an error costs
+
+
+def _surest(compiled: CompiledRoute, views: list[_View]) -> _View:
+    for name in compiled.surest:
+        for view in views:
+            if view.backend == name:
+                return view
+    return max(views, key=lambda view: -1.0 if view.rank_usd is None else view.rank_usd)
+
+
+def _rank_latency(view: _View) -> float:
+    rank_s = view.prediction.latency_rank_s
+    return math.inf if rank_s is None else rank_s
+
+
+def _rank_cost(view: _View) -> float:
+    return math.inf if view.rank_usd is None else view.rank_usd
+
+
+def _candidate(view: _View, is_chosen: bool) -> Candidate:
+    prediction = view.prediction
+    return Candidate(
+        view.backend,
+        view.failure is None,
+        view.cost_usd,
+        prediction.latency_p50_s,
+        prediction.latency_p95_s,
+        prediction.latency_p_within,
+        None,
+        1.0 if is_chosen else 0.0,
+        prediction.prior,
+        view.failure or prediction.reason,
+    )
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+def _words(prefer: Preference, eligible: int, available: int, limits: str) -> str:
+    word = "cheapest" if prefer == "weighted" else prefer
+    if available == 1:
+        return f"the only candidate, meets {limits}" if limits else "the only candidate"
+    if eligible == 1:
+        return f"the only one of {available} that meets {limits}"
+    return f"{word} of {eligible} that meet {limits}" if limits else f"{word} of {eligible}"
+
+
+def _late(question: LatencyQuestion, within: float) -> str:
+    assert question.budget_s is not None  # a share within was computed
+    asked, budget = quantile_word(question.quantile), span_word(question.budget_s)
+    return f"{within:.1%} within {budget}, {asked} asked"

@@ -1,0 +1,302 @@
+"""What a decision may look at: a chat request's envelope, read once, and the features of it.
+
+Only the envelope is decoded. Messages, tools and metadata stay raw JSON until something asks,
+so a long prompt costs a scan and no objects. Anything not named here may be of any type: the
+backend, not this program, judges the rest of the request.
+
+    parse_chat     body bytes -> ChatRequest, or RequestError (the client's fault)
+    read_features  ChatRequest + headers -> Features
+    prompt_text, response_schema   for what judges an answer; off the usual path
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Literal
+
+import msgspec
+
+from pointsman.errors import PointsmanError
+
+LABELS_MAX = 16  # as many as OpenAI's metadata holds
+LABEL_BYTES_MAX = 128
+CONVERSATION_BYTES_MAX = 128
+
+ResponseFormat = Literal["json_object", "json_schema"]
+
+_EMPTY = msgspec.Raw(b"")
+_SYSTEM_ROLES = ("system", "developer")
+
+
+class RequestError(PointsmanError):
+    """The client's request cannot be read. `param` and `code` as in OpenAI's error body."""
+
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """The envelope of a chat completion request; everything but `model` and `stream` unjudged."""
+
+    model: str
+    stream: bool | None = None
+    messages: msgspec.Raw = _EMPTY
+    tools: msgspec.Raw = _EMPTY
+    functions: msgspec.Raw = _EMPTY
+    metadata: Any = None
+    user: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    n: Any = None
+    response_format: msgspec.Raw = _EMPTY
+    logprobs: Any = None
+    stream_options: Any = None
+
+
+class Features(msgspec.Struct, frozen=True):
+    """All that a decision reads of one request."""
+
+    model: str
+    labels: dict[str, str]
+    labels_ignored: int
+    """Labels left out: beyond 16, over 128 bytes, or not text."""
+    task: str
+    """The label `task`, else a hash of system prompt and tool names."""
+    conversation: str
+    user: str | None
+    prompt_bytes: int
+    """JSON bytes of messages and tools; of the whole body where there are none."""
+    max_tokens: int | None
+    """The client's own limit on output tokens of one choice."""
+    is_stream: bool
+    choices: int
+    has_tools: bool
+    has_images: bool
+    response_format: ResponseFormat | None
+    wants_logprobs: bool
+    include_usage: bool
+
+
+class _Message(msgspec.Struct):
+    role: Any = None
+    content: msgspec.Raw = _EMPTY
+
+
+class _Function(msgspec.Struct):
+    name: str = ""
+
+
+class _Tool(msgspec.Struct):
+    function: _Function = msgspec.field(default_factory=_Function)
+    name: str = ""
+
+
+class _Kind(msgspec.Struct):
+    type: Any = None
+    json_schema: msgspec.Raw = _EMPTY
+
+
+_decode_chat = msgspec.json.Decoder(ChatRequest).decode
+_decode_messages = msgspec.json.Decoder(list[_Message]).decode
+_decode_tools = msgspec.json.Decoder(list[_Tool]).decode
+_decode_kind = msgspec.json.Decoder(_Kind).decode
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """Read the envelope. Raises RequestError naming the parameter at fault."""
+    try:
+        return _decode_chat(body)
+    except msgspec.ValidationError as error:
+        raise _envelope_error(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise RequestError("The request body is not valid JSON.") from None
+    except RecursionError:
+        raise RequestError("The request body is nested too deeply.") from None
+
+
+def read_features(
+    request: ChatRequest,
+    *,
+    body_bytes: int,
+    label_headers: Mapping[str, str],
+    conversation_header: str | None,
+    caller: str | None,
+) -> Features:
+    """The features of a request.
+
+    `label_headers` maps NAME of `x-pointsman-label-NAME` to its value; a header's label wins
+    over the body's metadata.
+    """
+    labels, ignored = _read_labels(label_headers, request.metadata)
+    system, user_content, has_images = _survey_messages(request.messages)
+    names, has_tools = _tool_names(request)
+    usage = request.stream_options
+    return Features(
+        model=request.model,
+        labels=labels,
+        labels_ignored=ignored,
+        task=labels.get("task") or _digest(8, system, names),
+        conversation=_conversation(conversation_header, caller, system, user_content),
+        user=request.user if isinstance(request.user, str) else None,
+        prompt_bytes=(len(bytes(request.messages)) + len(bytes(request.tools))) or body_bytes,
+        max_tokens=_positive(request.max_completion_tokens) or _positive(request.max_tokens),
+        is_stream=request.stream is True,
+        choices=_positive(request.n) or 1,
+        has_tools=has_tools,
+        has_images=has_images,
+        response_format=_response_format(request.response_format),
+        wants_logprobs=request.logprobs is True,
+        include_usage=isinstance(usage, dict) and usage.get("include_usage") is True,
+    )
+
+
+def prompt_text(request: ChatRequest) -> str:
+    """Every text of the request's messages, in order, one a line: what a check searches."""
+    texts: list[str] = []
+    for message in _messages(request.messages):
+        content = _plain(message.content)
+        if isinstance(content, str):
+            texts.append(content)
+        elif isinstance(content, list):
+            texts.extend(_part_texts(content))
+    return "\n".join(texts)
+
+
+def response_schema(request: ChatRequest) -> object | None:
+    """The JSON schema the client asked its answer to fit, or None."""
+    kind = _response_kind(request.response_format)
+    if kind is None or kind.type != "json_schema":
+        return None
+    wrapper = _plain(kind.json_schema)
+    schema = wrapper.get("schema") if isinstance(wrapper, dict) else None
+    return schema if isinstance(schema, dict | bool) else None
+
+
+# -- labels --------------------------------------------------------------------------------------
+
+
+def _read_labels(headers: Mapping[str, str], metadata: object) -> tuple[dict[str, str], int]:
+    labels: dict[str, str] = {}
+    ignored = 0
+    for name, value in headers.items():
+        ignored += not _take_label(labels, name, value)
+    if isinstance(metadata, dict) and metadata:
+        for name, value in metadata.items():
+            if name.lower() not in labels:
+                ignored += not _take_label(labels, name, value)
+    return labels, ignored
+
+
+def _take_label(labels: dict[str, str], name: str, value: object) -> bool:
+    """Add one label within the limits; False where it is left out."""
+    if len(labels) >= LABELS_MAX or not isinstance(value, str):
+        return False
+    if not 0 < _byte_length(name) <= LABEL_BYTES_MAX or _byte_length(value) > LABEL_BYTES_MAX:
+        return False
+    labels[name.lower()] = value
+    return True
+
+
+def _byte_length(text: str) -> int:
+    if text.isascii() or len(text) > LABEL_BYTES_MAX:
+        return len(text)
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+# -- messages, tools, format ---------------------------------------------------------------------
+
+
+def _survey_messages(raw: msgspec.Raw) -> tuple[bytes, bytes, bool]:
+    """Raw content of the first system and the first user message, and whether images occur."""
+    system = user = None
+    has_images = False
+    for message in _messages(raw):
+        content = bytes(message.content)
+        # A quote inside JSON text is escaped, so this key cannot be meant by a user's words.
+        if content[:1] == b"[" and b'"image_url"' in content:
+            has_images = True
+        if system is None and message.role in _SYSTEM_ROLES:
+            system = content
+        elif user is None and message.role == "user":
+            user = content
+    return system or b"", user or b"", has_images
+
+
+def _messages(raw: msgspec.Raw) -> list[_Message]:
+    try:
+        return _decode_messages(raw) if raw else []
+    except (msgspec.DecodeError, RecursionError):
+        return []  # not a list of objects: the backend says what it thinks of that
+
+
+def _tool_names(request: ChatRequest) -> tuple[bytes, bool]:
+    if not request.tools and not request.functions:
+        return b"", False
+    tools = _tools(request.tools) + _tools(request.functions)
+    return "\n".join(tool.function.name or tool.name for tool in tools).encode(), bool(tools)
+
+
+def _tools(raw: msgspec.Raw) -> list[_Tool]:
+    try:
+        return _decode_tools(raw) if raw else []
+    except (msgspec.DecodeError, RecursionError):
+        return []
+
+
+def _response_kind(raw: msgspec.Raw) -> _Kind | None:
+    try:
+        return _decode_kind(raw) if raw else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _response_format(raw: msgspec.Raw) -> ResponseFormat | None:
+    kind = _response_kind(raw)
+    if kind is None or kind.type not in ("json_object", "json_schema"):
+        return None
+    return "json_schema" if kind.type == "json_schema" else "json_object"
+
+
+def _part_texts(parts: list[Any]) -> list[str]:
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _plain(raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw) if raw else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+# -- identities ----------------------------------------------------------------------------------
+
+
+def _conversation(header: str | None, caller: str | None, system: bytes, user: bytes) -> str:
+    if header:
+        encoded = header.encode("utf-8", "surrogatepass")
+        return header if len(encoded) <= CONVERSATION_BYTES_MAX else _digest(16, encoded)
+    return _digest(16, (caller or "").encode("utf-8", "surrogatepass"), system, user)
+
+
+def _digest(size: int, *parts: bytes) -> str:
+    """Hex of BLAKE2b over length-prefixed parts, so that no two lists of parts collide."""
+    framed = b"".join([b"%d:%b" % (len(part), part) for part in parts])
+    return blake2b(framed, digest_size=size).hexdigest()
+
+
+def _positive(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+def _envelope_error(detail: str) -> RequestError:
+    if "missing required field `model`" in detail:
+        return RequestError("You must provide a model parameter.", "model")
+    for name, kind in (("model", "a string"), ("stream", "a boolean")):
+        if f"`$.{name}`" in detail:
+            return RequestError(
+                f"Invalid type for '{name}': expected {kind}.", name, "invalid_type"
+            )
+    return RequestError("The request body must be a JSON object.")

@@ -1,0 +1,180 @@
+"""The learned state: what every backend cost and took, kept small and forgetful.
+
+One writer (the keeper, or a worker of its own) observes; decisions read. The moment is an
+argument in seconds since the epoch, for the state outlives the process. A prediction is kept
+until enough has been learned to change it.
+"""
+
+from hashlib import blake2b
+
+import msgspec
+
+from .cell import Cell, Observation
+from .facts import BackendFacts
+from .prediction import Cells, Inquiry, Prediction, predict, size_bucket
+
+__all__ = ["Learned", "Observation", "Prediction"]
+
+TASKS_MAX = 1000
+OTHER_TASK = "other"
+BACKENDS_MAX = 1000
+"""Configurations come and go; the state is not to grow with every name ever used."""
+PREDICTIONS_MAX = 2048
+"""Per backend. Clients choose tasks and token limits; the memory for answers is ours."""
+REFRESH_SHARE = 0.05
+REFRESH_SAMPLES_MAX = 64
+REFRESH_S = 1.0
+FORMAT = 1
+
+
+class _Backend(msgspec.Struct, array_like=True):
+    all: Cell = msgspec.field(default_factory=Cell)
+    sizes: dict[int, Cell] = {}
+    tasks: dict[str, Cell] = {}
+
+
+class _State(msgspec.Struct, array_like=True):
+    format: int = FORMAT
+    at_s: float = 0.0
+    version: int = 0
+    tasks: list[str] = []
+    backends: dict[str, _Backend] = {}
+
+
+class _Kept:
+    """Predictions of one backend, and when they are too old to keep."""
+
+    __slots__ = ("predictions", "refreshed_s", "since")
+
+    def __init__(self) -> None:
+        self.predictions: dict[Inquiry, Prediction] = {}
+        self.since = 0
+        self.refreshed_s = 0.0
+
+    def count(self, samples: int, now_s: float) -> None:
+        """One more sample; drop the predictions once it is worth it."""
+        self.since += 1
+        due = min(1 + int(samples * REFRESH_SHARE), REFRESH_SAMPLES_MAX)
+        if self.since >= due or now_s - self.refreshed_s >= REFRESH_S:
+            self.predictions.clear()
+            self.since = 0
+            self.refreshed_s = now_s
+
+
+class Learned:
+    """What was learned of all backends. See the module."""
+
+    __slots__ = ("_kept", "_state", "_tasks")
+
+    def __init__(self) -> None:
+        self._state = _State()
+        self._tasks: set[str] = set()
+        self._kept: dict[str, _Kept] = {}
+
+    def __repr__(self) -> str:
+        return f"<Learned v{self.version}: {len(self._state.backends)} backends>"
+
+    @property
+    def version(self) -> int:
+        """How many observations are in it; grows with every one."""
+        return self._state.version
+
+    @property
+    def name(self) -> str:
+        """What a record calls the state it was decided with."""
+        return f"v{self._state.version}"
+
+    def observe(self, observation: Observation, now_s: float) -> None:
+        """Count one attempt that ended at `now_s`."""
+        backend = self._backend(observation.backend)
+        if backend is None:
+            return
+        self._state.version += 1
+        self._state.at_s = max(self._state.at_s, now_s)
+        size = size_bucket(observation.prompt_bytes)
+        task = self._task_for(observation.task)
+        for cell in (
+            backend.all,
+            backend.sizes.setdefault(size, Cell()),
+            backend.tasks.setdefault(task, Cell()),
+        ):
+            cell.observe(observation, now_s)
+        kept = self._kept.setdefault(observation.backend, _Kept())
+        kept.count(backend.all.total_s.count, now_s)
+
+    def predict(self, facts: BackendFacts, inquiry: Inquiry) -> Prediction:
+        """What `facts`' backend will cost and take; kept, so usually one look-up."""
+        kept = self._kept.get(facts.name)
+        if kept is None:
+            kept = self._kept[facts.name] = _Kept()
+        found = kept.predictions.get(inquiry)
+        if found is None:
+            if len(kept.predictions) >= PREDICTIONS_MAX:
+                kept.predictions.clear()
+            found = predict(facts, inquiry, self.cells(facts.name, inquiry.task, inquiry.size))
+            kept.predictions[inquiry] = found
+        return found
+
+    def cells(self, backend: str, task: str, size: int) -> Cells:
+        """What was learned that bears on one kind of request."""
+        state = self._state.backends.get(backend)
+        if state is None:
+            return Cells()
+        is_own = task in self._tasks or len(self._tasks) < TASKS_MAX
+        counted_as = task if is_own else OTHER_TASK
+        return Cells(state.tasks.get(counted_as), state.sizes.get(size), state.all)
+
+    def summary(self) -> dict[str, dict[str, float | int | None]]:
+        """Per backend, what an operator asks first; for the admin's `/state`."""
+        return {name: _summary(state.all) for name, state in sorted(self._state.backends.items())}
+
+    def to_bytes(self, now_s: float) -> bytes:
+        """The whole state; `from_bytes` gives one that predicts the same."""
+        self._state.at_s = max(self._state.at_s, now_s)
+        return msgspec.msgpack.encode(self._state)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Learned":
+        """Read what `to_bytes` wrote. Raises ValueError where it is something else."""
+        try:
+            state = msgspec.msgpack.decode(data, type=_State)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"not a learned state: {error}") from None
+        if state.format != FORMAT:
+            raise ValueError(f"learned state of format {state.format}; this program reads {FORMAT}")
+        learned = cls()
+        learned._state = state
+        learned._tasks = set(state.tasks)
+        return learned
+
+    def digest(self) -> str:
+        """Hex digest of all that was learned; as costly as writing it out."""
+        return blake2b(msgspec.msgpack.encode(self._state.backends), digest_size=8).hexdigest()
+
+    def _backend(self, name: str) -> _Backend | None:
+        found = self._state.backends.get(name)
+        if found is None and len(self._state.backends) < BACKENDS_MAX:
+            found = self._state.backends[name] = _Backend()
+        return found
+
+    def _task_for(self, task: str) -> str:
+        """The task a sample counts for: its own, or `other` once there are too many."""
+        if task in self._tasks:
+            return task
+        if len(self._tasks) >= TASKS_MAX:
+            return OTHER_TASK
+        self._tasks.add(task)
+        self._state.tasks.append(task)
+        return task
+
+
+def _summary(cell: Cell) -> dict[str, float | int | None]:
+    return {
+        "samples": cell.total_s.count,
+        "output_tokens": cell.output.value,
+        "reasoning_tokens": cell.reasoning.value,
+        "first_token_p50_s": cell.first_token_s.quantile(0.5),
+        "first_token_p95_s": cell.first_token_s.quantile(0.95),
+        "total_p50_s": cell.total_s.quantile(0.5),
+        "total_p95_s": cell.total_s.quantile(0.95),
+    }

@@ -1,0 +1,245 @@
+"""What happens after an attempt: a pure function of the decision, the outcomes and the time.
+
+    a whole answer   accepted, or escalated where its confidence is below `accept`
+    a failure        the same backend again, then `on_failure` in order, then given up
+
+At most two retries a request and three attempts in all, whatever their kind: clients retry
+twice themselves, and three times three calls is the most a backend should see. Nothing follows
+once a byte of an answer has reached the client, nor on a refusal that is the client's to mend
+(400, 401, 403, 404, 422 and their like). An escalation that fails leaves the earlier answer.
+
+Waiting before a retry grows from 25 ms to 250 ms with full jitter, drawn from the decision's
+seed so that the same inputs give the same step; a `retry-after` is waited for where it fits
+the time left, else the next backend is asked at once.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Literal
+
+import msgspec
+
+from .decide import Decision
+from .words import ConfidenceRule, Escalate
+
+StepKind = Literal["retry", "fallback", "escalation"]
+OutcomeKind = Literal["primary", "retry", "fallback", "escalation"]
+
+ATTEMPTS_MAX = 3
+RETRIES_MAX = 2
+BACKOFF_FIRST_S = 0.025
+BACKOFF_MAX_S = 0.25
+RETRY_AFTER_MAX_S = 300.0  # a longer wait is a statement, not a plan
+
+RETRYABLE_CLIENT_STATUSES = frozenset({408, 409, 425, 429})
+"""4xx that another attempt may cure; all others are passed on as they are."""
+NO_SECOND_TRY = frozenset({"timeout", "dns", "connect", "tls", "full"})
+"""Failures that the next moment does not cure: with another backend at hand it is asked at once."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How one attempt ended. `failure` None is a whole answer."""
+
+    backend: str
+    kind: OutcomeKind = "primary"
+    failure: str | None = None
+    """`status` for an HTTP error, else the kind of the upstream error (`timeout`, `reset`...)."""
+    http_status: int | None = None
+    retryable: bool = False
+    retry_after_s: float | None = None
+    confidence: float | None = None
+    is_visible: bool = False
+    """Some of it has reached the client: nothing may follow."""
+
+
+class Accept(msgspec.Struct, frozen=True):
+    """Hand the client the answer of `outcomes[index]`."""
+
+    index: int
+    reason: str = ""
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Make another attempt, `delay_s` from now."""
+
+    backend: str
+    kind: StepKind
+    delay_s: float
+    reason: str
+    time_left_s: float
+    """What this attempt may take, its delay not included."""
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """Tell the client of the failure of `outcomes[index]`."""
+
+    index: int
+    reason: str
+
+
+Step = Accept | Ask | GiveUp
+
+
+def next_step(
+    decision: Decision, outcomes: Sequence[Outcome], *, time_left_s: float, elapsed_s: float
+) -> Step:
+    """The step after the last of `outcomes`, which are in order and at least one.
+
+    `time_left_s` until the request's deadline, `elapsed_s` since its arrival.
+    """
+    last = outcomes[-1]
+    if last.failure is None:
+        return _after_answer(decision, outcomes, time_left_s=time_left_s, elapsed_s=elapsed_s)
+    best = _best_answer(outcomes)
+    if best is not None:
+        return Accept(best, f"{last.kind} to {last.backend} failed ({_fault(last)})")
+    return _after_failure(decision, outcomes, time_left_s)
+
+
+# -- after a whole answer ------------------------------------------------------------------------
+
+
+def _after_answer(
+    decision: Decision, outcomes: Sequence[Outcome], *, time_left_s: float, elapsed_s: float
+) -> Step:
+    rule, escalate = decision.route.confidence, decision.route.escalate
+    index = len(outcomes) - 1
+    doubt = _doubt(rule, outcomes[-1])
+    if doubt is None:
+        return Accept(index)
+    if outcomes[-1].is_visible:
+        return Accept(index, f"{doubt}, but already sent")
+    best = _best_answer(outcomes)
+    assert best is not None  # the last one is whole
+    target = _target(escalate, outcomes)
+    if escalate is None or target is None:
+        return Accept(best, f"{doubt}, nobody left to ask")
+    left_s = _escalation_left_s(escalate, time_left_s=time_left_s, elapsed_s=elapsed_s)
+    if left_s <= _expected_s(decision, target):
+        return Accept(best, f"{doubt}, no time to ask {target}")
+    return Ask(target, "escalation", 0.0, doubt, left_s)
+
+
+def _doubt(rule: ConfidenceRule | None, outcome: Outcome) -> str | None:
+    """Why the answer is not trusted; None where it is, or where nothing is known of it."""
+    if rule is None or outcome.confidence is None or isinstance(rule.accept, str):
+        return None
+    if outcome.confidence >= rule.accept:
+        return None
+    return f"confidence {outcome.confidence:.3g} below {rule.accept:g}"
+
+
+def _target(escalate: Escalate | None, outcomes: Sequence[Outcome]) -> str | None:
+    """The next backend of `escalate.to` that was not asked yet, within `max_steps`."""
+    if escalate is None or len(outcomes) >= ATTEMPTS_MAX:
+        return None
+    if sum(outcome.kind == "escalation" for outcome in outcomes) >= escalate.max_steps:
+        return None
+    asked = {outcome.backend for outcome in outcomes}
+    return next((name for name in escalate.to if name not in asked), None)
+
+
+def _escalation_left_s(escalate: Escalate, *, time_left_s: float, elapsed_s: float) -> float:
+    if escalate.within_s is None:
+        return time_left_s
+    return min(time_left_s, escalate.within_s - elapsed_s)
+
+
+def _expected_s(decision: Decision, backend: str) -> float:
+    """The median time of a backend as the decision predicted it; 0 where it is unknown."""
+    for candidate in decision.candidates:
+        if candidate.backend == backend and candidate.latency_p50_s is not None:
+            return candidate.latency_p50_s
+    return 0.0
+
+
+def _best_answer(outcomes: Sequence[Outcome]) -> int | None:
+    """The whole answer trusted most; the later one of equals."""
+    whole = [index for index, outcome in enumerate(outcomes) if outcome.failure is None]
+    return max(whole, key=lambda index: (outcomes[index].confidence or 0.0, index), default=None)
+
+
+# -- after a failure -----------------------------------------------------------------------------
+
+
+def _after_failure(decision: Decision, outcomes: Sequence[Outcome], time_left_s: float) -> Step:
+    index, last = len(outcomes) - 1, outcomes[-1]
+    barrier = _barrier(outcomes, time_left_s)
+    if barrier is not None:
+        return GiveUp(index, barrier)
+    fallback = _fallback(decision, outcomes)
+    delay_s = _retry_delay_s(decision, outcomes, time_left_s)
+    if delay_s is not None and (fallback is None or _is_worth_a_second_try(outcomes)):
+        reason = f"{last.backend} failed ({_fault(last)}), again"
+        return Ask(last.backend, "retry", delay_s, reason, time_left_s - delay_s)
+    if fallback is not None:
+        reason = f"{last.backend} failed ({_fault(last)})"
+        return Ask(fallback, "fallback", 0.0, reason, time_left_s)
+    return GiveUp(index, f"{_fault(last)}, nobody left to ask")
+
+
+def _barrier(outcomes: Sequence[Outcome], time_left_s: float) -> str | None:
+    """Why nothing may follow a failure."""
+    last = outcomes[-1]
+    if last.is_visible:
+        return "part of the answer has reached the client"
+    if last.failure == "client_gone":
+        return "the client has gone"
+    if _is_final(last):
+        return f"{_fault(last)} is passed on"
+    if len(outcomes) >= ATTEMPTS_MAX:
+        return f"{ATTEMPTS_MAX} attempts made"
+    if sum(outcome.kind in ("retry", "fallback") for outcome in outcomes) >= RETRIES_MAX:
+        return f"{RETRIES_MAX} retries made"
+    return "no time left" if time_left_s <= 0 else None
+
+
+def _is_final(outcome: Outcome) -> bool:
+    """A failure that no attempt may follow, of this backend or another."""
+    status = outcome.http_status
+    if outcome.failure != "status" or status is None:
+        return not outcome.retryable
+    return 400 <= status < 500 and status not in RETRYABLE_CLIENT_STATUSES
+
+
+def _fallback(decision: Decision, outcomes: Sequence[Outcome]) -> str | None:
+    asked = {outcome.backend for outcome in outcomes}
+    return next((name for name in decision.route.on_failure if name not in asked), None)
+
+
+def _retry_delay_s(
+    decision: Decision, outcomes: Sequence[Outcome], time_left_s: float
+) -> float | None:
+    """How long to wait before asking the same backend again; None where that is ruled out."""
+    last = outcomes[-1]
+    if not last.retryable or last.failure == "timeout":
+        return None
+    delay_s = _backoff_s(decision.seed, attempt=len(outcomes))
+    if last.retry_after_s is not None:
+        if last.retry_after_s > RETRY_AFTER_MAX_S:
+            return None
+        delay_s += last.retry_after_s
+    return delay_s if delay_s < time_left_s else None
+
+
+def _is_worth_a_second_try(outcomes: Sequence[Outcome]) -> bool:
+    """Whether to ask the same backend once more although another one is at hand."""
+    last = outcomes[-1]
+    if last.failure in NO_SECOND_TRY or last.http_status == 429 or last.retry_after_s is not None:
+        return False
+    is_first_failure = all(outcome.backend != last.backend for outcome in outcomes[:-1])
+    return is_first_failure and len(outcomes) + 1 < ATTEMPTS_MAX
+
+
+def _backoff_s(seed: int, *, attempt: int) -> float:
+    """Full jitter: anywhere between nothing and the ceiling of this attempt."""
+    ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 4.0 ** (attempt - 1))
+    drawn = blake2b(b"%d:%d" % (seed, attempt), digest_size=4).digest()
+    return ceiling_s * int.from_bytes(drawn, "big") / 0xFFFFFFFF
+
+
+def _fault(outcome: Outcome) -> str:
+    """`status 503`, `timeout`, ..."""
+    if outcome.failure == "status" and outcome.http_status is not None:
+        return f"status {outcome.http_status}"
+    return outcome.failure or "an answer"

@@ -1,0 +1,32 @@
+"""Words ahead of their time: read and validated, but without effect so far.
+
+The one place that lists them. The word whose work is done is taken out; the list ends empty.
+"""
+
+from pointsman.decoding import Findings
+from pointsman.document import Position
+
+UNBUILT = frozenset(
+    {
+        "require.error",
+        "prefer: weighted",
+        "weights",
+        "agreement",
+        "agree_with",
+        "judge",
+        "accept: calibrated",
+        "hold: tokens",
+        "hedge",
+        "explore",
+        "shadow",
+        "canary",
+        "sticky: conversation",
+        "redact: true",
+    }
+)
+
+
+def note_use(findings: Findings, at: Position, word: str) -> None:
+    """Warn at `at` if `word` is not in effect yet."""
+    if word in UNBUILT:
+        findings.warn(at, f"accepted, not yet in effect: {word} ({at.file}:{at.line})")
