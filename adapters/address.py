@@ -56,7 +56,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _host(host: str) -> str:
-    if ":" in host:
+    if ":" in host and "%" not in host:
         return str(ipaddress.IPv6Address(host))
     last = host.rstrip(".").rpartition(".")[2]
     if _NUMBER_LIKE.fullmatch(last):
