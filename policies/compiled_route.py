@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from .facts import BackendFacts
-from .prediction import LatencyQuestion
+from .inquiry import LatencyQuestion
 from .words import LatencyLimit, Require, Route
 
 StepName = Literal["ask", "escalate", "fallback"]

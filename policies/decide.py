@@ -15,9 +15,10 @@ import msgspec
 
 from .compiled_route import CompiledRoute, PlanStep, quantile_word, span_word, usd_word
 from .features import Features
+from .inquiry import Inquiry, LatencyQuestion, size_bucket
 from .learned import Learned
 from .policy import Policy, RouteMatch
-from .prediction import Inquiry, LatencyQuestion, Prediction, size_bucket
+from .prediction import Prediction
 from .words import CostLimit, Preference, Route
 
 
@@ -72,15 +73,15 @@ class Decision(msgspec.Struct, frozen=True):
 class _View:
     """One candidate while the decision is being made."""
 
-    __slots__ = ("backend", "cost_usd", "failure", "is_out", "prediction", "rank_usd")
+    __slots__ = ("backend", "cost_usd", "failure", "prediction", "rank_usd")
 
     def __init__(self, backend: str, prediction: Prediction, rank_usd: float | None) -> None:
         self.backend = backend
         self.prediction = prediction
         self.rank_usd = rank_usd
-        self.cost_usd = rank_usd if prediction.is_cost_known else None
+        """Of prior tokens where nothing else is known."""
+        self.cost_usd = rank_usd if prediction.cost.is_known else None
         self.failure: str | None = None
-        self.is_out = False
 
 
 def decide(
@@ -132,10 +133,11 @@ def _predict_all(
         if candidate.is_reference_only and not with_reference:
             continue
         prediction = world.learned.predict(candidate.facts, inquiry)
-        usd = prediction.usd_fixed
+        cost = prediction.cost
+        usd = cost.fixed_usd
         if usd is not None:
-            usd += prediction.usd_per_byte * features.prompt_bytes
-            if prediction.is_machine:
+            usd += cost.per_byte_usd * features.prompt_bytes
+            if cost.is_machine:
                 usd /= 1 + world.in_flight.get(candidate.backend, 0)
         views.append(_View(candidate.backend, prediction, usd))
     return views
@@ -150,7 +152,6 @@ def _available(views: list[_View], unavailable: Mapping[str, str]) -> list[_View
         return views
     for view in views:
         if view.backend in unavailable:
-            view.is_out = True
             view.failure = f"unavailable: {unavailable[view.backend]}"
     return available
 
@@ -161,11 +162,13 @@ def _hold_against_limits(
     """Name each view's first failure. What is unknown fails nothing."""
     quantile = compiled.question.quantile
     for view in views:
-        within = view.prediction.latency_p_within
+        within = view.prediction.latency.p_within
         if within is not None and within < quantile:
             view.failure = _late(compiled.question, within)
-        elif cost is not None and view.cost_usd is not None and view.cost_usd > cost.max_usd:
-            view.failure = f"{usd_word(view.cost_usd)} is above {usd_word(cost.max_usd)}"
+        elif cost is not None and view.cost_usd is not None:
+            least_usd = view.cost_usd - view.prediction.cost.spare_usd
+            if least_usd > cost.max_usd:
+                view.failure = f"{usd_word(least_usd)} is above {usd_word(cost.max_usd)}"
 
 
 def _choose(
@@ -214,7 +217,7 @@ def _surest(compiled: CompiledRoute, views: list[_View]) -> _View:
 
 
 def _rank_latency(view: _View) -> float:
-    rank_s = view.prediction.latency_rank_s
+    rank_s = view.prediction.latency.rank_s
     return math.inf if rank_s is None else rank_s
 
 
@@ -224,13 +227,14 @@ def _rank_cost(view: _View) -> float:
 
 def _candidate(view: _View, is_chosen: bool) -> Candidate:
     prediction = view.prediction
+    latency = prediction.latency
     return Candidate(
         view.backend,
         view.failure is None,
         view.cost_usd,
-        prediction.latency_p50_s,
-        prediction.latency_p95_s,
-        prediction.latency_p_within,
+        latency.p50_s,
+        latency.p95_s,
+        latency.p_within,
         None,
         1.0 if is_chosen else 0.0,
         prediction.prior,

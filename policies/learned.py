@@ -6,14 +6,18 @@ until enough has been learned to change it.
 """
 
 from hashlib import blake2b
+from typing import TypeVar
 
 import msgspec
 
-from .cell import Cell, Observation
+from .cell import Cell, Observation, sample_of
 from .facts import BackendFacts
-from .prediction import Cells, Inquiry, Prediction, predict, size_bucket
+from .inquiry import Cells, Inquiry, size_bucket
+from .prediction import Prediction, predict
 
 __all__ = ["Learned", "Observation", "Prediction"]
+
+K = TypeVar("K")
 
 TASKS_MAX = 1000
 OTHER_TASK = "other"
@@ -91,16 +95,13 @@ class Learned:
             return
         self._state.version += 1
         self._state.at_s = max(self._state.at_s, now_s)
-        size = size_bucket(observation.prompt_bytes)
-        task = self._task_for(observation.task)
-        for cell in (
-            backend.all,
-            backend.sizes.setdefault(size, Cell()),
-            backend.tasks.setdefault(task, Cell()),
-        ):
-            cell.observe(observation, now_s)
-        kept = self._kept.setdefault(observation.backend, _Kept())
-        kept.count(backend.all.total_s.count, now_s)
+        sample = sample_of(observation)
+        backend.all.observe(sample, now_s)
+        _cell(backend.sizes, size_bucket(observation.prompt_bytes)).observe(sample, now_s)
+        _cell(backend.tasks, self._task_for(observation.task)).observe(sample, now_s)
+        kept = self._kept.get(observation.backend)
+        if kept is not None:
+            kept.count(backend.all.total_s.count, now_s)
 
     def predict(self, facts: BackendFacts, inquiry: Inquiry) -> Prediction:
         """What `facts`' backend will cost and take; kept, so usually one look-up."""
@@ -166,6 +167,13 @@ class Learned:
         self._tasks.add(task)
         self._state.tasks.append(task)
         return task
+
+
+def _cell(cells: dict[K, Cell], key: K) -> Cell:
+    found = cells.get(key)
+    if found is None:
+        found = cells[key] = Cell()
+    return found
 
 
 def _summary(cell: Cell) -> dict[str, float | int | None]:

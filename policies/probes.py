@@ -15,9 +15,9 @@ from .decide import Decision, World, decide
 from .facts import BackendFacts
 from .features import ChatRequest, Features, read_features
 from .glob import example
+from .inquiry import SAMPLES_MIN
 from .learned import Learned, Observation
 from .policy import Policy
-from .prediction import SAMPLES_MIN
 from .words import Probe, ProbeWorld, Route
 
 PROBE_TASK = "probe"

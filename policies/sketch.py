@@ -69,9 +69,12 @@ class Sketch(msgspec.Struct, array_like=True):
 
     def add(self, value: float, weight: float) -> None:
         """Count one sample; values outside the range go to its ends."""
+        self.add_bucket(bucket_of(value), weight)
+
+    def add_bucket(self, index: int, weight: float) -> None:
+        """Count one sample whose bucket is known, as where several sketches take the same one."""
         self.count += 1
         self.weight += weight
-        index = _bucket(value)
         self.buckets[index] = self.buckets.get(index, 0.0) + weight
 
     def scale(self, factor: float) -> None:
@@ -97,7 +100,7 @@ class Sketch(msgspec.Struct, array_like=True):
         """The share of samples at or below `limit`; None without samples."""
         if not self.buckets:
             return None
-        edge = _bucket(limit)
+        edge = bucket_of(limit)
         below = sum(weight for index, weight in self.buckets.items() if index < edge)
         inside = self.buckets.get(edge, 0.0)
         if inside and limit > 0:
@@ -111,7 +114,8 @@ class Sketch(msgspec.Struct, array_like=True):
         return tuple(value for value in found if value is not None)
 
 
-def _bucket(value: float) -> int:
+def bucket_of(value: float) -> int:
+    """The bucket a value falls into."""
     bounded = min(max(value, VALUE_MIN), VALUE_MAX)
     return math.floor(math.log(bounded / VALUE_MIN) / _LOG_RATIO)
 

@@ -28,7 +28,10 @@ OutcomeKind = Literal["primary", "retry", "fallback", "escalation"]
 ATTEMPTS_MAX = 3
 RETRIES_MAX = 2
 BACKOFF_FIRST_S = 0.025
+BACKOFF_GROWTH = 4.0
 BACKOFF_MAX_S = 0.25
+RETRY_AFTER_SPREAD = 0.5
+"""Up to half as long again, so that clients told the same do not come back together."""
 RETRY_AFTER_MAX_S = 300.0  # a longer wait is a statement, not a plan
 
 RETRYABLE_CLIENT_STATUSES = frozenset({408, 409, 425, 429})
@@ -211,14 +214,17 @@ def _retry_delay_s(
     decision: Decision, outcomes: Sequence[Outcome], time_left_s: float
 ) -> float | None:
     """How long to wait before asking the same backend again; None where that is ruled out."""
-    last = outcomes[-1]
+    last, attempt = outcomes[-1], len(outcomes)
     if not last.retryable or last.failure == "timeout":
         return None
-    delay_s = _backoff_s(decision.seed, attempt=len(outcomes))
-    if last.retry_after_s is not None:
-        if last.retry_after_s > RETRY_AFTER_MAX_S:
-            return None
-        delay_s += last.retry_after_s
+    chance = _chance(decision.seed, attempt)
+    if last.retry_after_s is None:
+        ceiling_s = BACKOFF_FIRST_S * BACKOFF_GROWTH ** (attempt - 1)
+        delay_s = chance * min(BACKOFF_MAX_S, ceiling_s)
+    elif last.retry_after_s <= RETRY_AFTER_MAX_S:
+        delay_s = last.retry_after_s * (1.0 + RETRY_AFTER_SPREAD * chance)
+    else:
+        return None
     return delay_s if delay_s < time_left_s else None
 
 
@@ -231,11 +237,10 @@ def _is_worth_a_second_try(outcomes: Sequence[Outcome]) -> bool:
     return is_first_failure and len(outcomes) + 1 < ATTEMPTS_MAX
 
 
-def _backoff_s(seed: int, *, attempt: int) -> float:
-    """Full jitter: anywhere between nothing and the ceiling of this attempt."""
-    ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 4.0 ** (attempt - 1))
+def _chance(seed: int, attempt: int) -> float:
+    """A number from 0 to 1 that only the seed and the attempt decide."""
     drawn = blake2b(b"%d:%d" % (seed, attempt), digest_size=4).digest()
-    return ceiling_s * int.from_bytes(drawn, "big") / 0xFFFFFFFF
+    return int.from_bytes(drawn, "big") / 0xFFFFFFFF
 
 
 def _fault(outcome: Outcome) -> str:

@@ -22,6 +22,8 @@ UNBUILT = frozenset(
         "canary",
         "sticky: conversation",
         "redact: true",
+        "passthrough",
+        "vectors",
     }
 )
 
