@@ -140,7 +140,7 @@ def read_features(
         task=labels.get("task") or _digest(8, system, names),
         conversation=_conversation(conversation_header, caller, system, user_content),
         user=request.user if isinstance(request.user, str) else None,
-        prompt_bytes=(len(bytes(request.messages)) + len(bytes(request.tools))) or body_bytes,
+        prompt_bytes=(_size(request.messages) + _size(request.tools)) or body_bytes,
         max_tokens=_positive(request.max_completion_tokens) or _positive(request.max_tokens),
         is_stream=request.stream is True,
         choices=_positive(request.n) or 1,
@@ -205,6 +205,10 @@ def _byte_length(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
+def _size(raw: msgspec.Raw) -> int:
+    return memoryview(raw).nbytes
+
+
 # -- messages, tools, format ---------------------------------------------------------------------
 
 
@@ -235,7 +239,14 @@ def _tool_names(request: ChatRequest) -> tuple[bytes, bool]:
     if not request.tools and not request.functions:
         return b"", False
     tools = _tools(request.tools) + _tools(request.functions)
-    return "\n".join(tool.function.name or tool.name for tool in tools).encode(), bool(tools)
+    names = "\n".join(tool.function.name or tool.name for tool in tools)
+    return names.encode(), _has_items(request.tools) or _has_items(request.functions)
+
+
+def _has_items(raw: msgspec.Raw) -> bool:
+    """Whether it is a list that is not empty, whatever is in it."""
+    text = bytes(raw)
+    return text.startswith(b"[") and bool(text.strip(b"[] \t\r\n"))
 
 
 def _tools(raw: msgspec.Raw) -> list[_Tool]:
