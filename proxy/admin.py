@@ -1,0 +1,254 @@
+"""The admin port: health, metrics, state, configuration, decisions, reload.
+
+It answers on its own listener, never on the data port. Every request must name a known host
+(DNS rebinding) and, where it says where it comes from, come from one (CSRF); with a token
+configured all but the two health paths need it. Data keys are worth nothing here.
+
+    GET  /healthz /readyz /metrics /state /config /decisions/{id}      POST /reload
+"""
+
+import asyncio
+import hmac
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import hdrs, web
+
+import telemetry.queries
+from pointsman import __version__
+from pointsman.errors import ConfigError
+from telemetry.ids import milliseconds_of
+from telemetry.metrics import exposition
+
+from .admin_http import AdminServer, error_response
+from .errors import (
+    INVALID,
+    DownstreamError,
+    framing,
+    method_not_supported,
+    unknown_url,
+)
+from .folding import Folding
+from .handover import Handover
+from .hub import Hub
+from .listening import Address, Admin
+from .reloading import Reloader
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+DECISIONS = "/decisions/"
+OPEN_PATHS = ("/healthz", "/readyz")
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Answer = Callable[[], Awaitable[web.Response]]
+
+
+class Refused(Exception):
+    """The request gets this error and nothing else."""
+
+    def __init__(self, error: DownstreamError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@dataclass(slots=True)
+class AdminListener:
+    """Serves until `close`. What it reports on is given once and never replaced."""
+
+    handover: Handover
+    hub: Hub
+    folding: Folding
+    reloader: Reloader
+    is_draining: bool = False
+    started_s: float = field(default_factory=time.time)
+    _server: AdminServer | None = None
+    _listener: asyncio.Server | None = None
+
+    async def listen(self, listening: socket.socket) -> None:
+        """Accept on the inherited socket."""
+        self._server = AdminServer(self.handle)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._server, sock=listening)
+
+    def begin_drain(self) -> None:
+        """The workers are finishing: not ready any more."""
+        self.is_draining = True
+
+    async def close(self) -> None:
+        """Stop accepting and end what is open."""
+        if self._listener is not None and self._server is not None:
+            self._listener.close()
+            await self._server.shutdown(1.0)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request: is it allowed, what does it ask, the answer."""
+        try:
+            check_source(request, self._admin, self.handover.admin_address)
+            if request.path not in OPEN_PATHS:
+                check_token(request, self._admin)
+            return await self._answer_for(request)()
+        except Refused as refused:
+            return error_response(refused.error)
+
+    @property
+    def _admin(self) -> Admin:
+        return self.reloader.current.configuration.admin
+
+    def _answer_for(self, request: web.BaseRequest) -> Answer:
+        """The exact table of paths; nothing else exists."""
+        if request.path == "/reload":
+            _check_method(request, "POST")
+            return self._reload
+        answers: dict[str, Answer] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/state": self._state,
+            "/config": self._config,
+        }
+        answer = answers.get(request.path)
+        if answer is None and request.path.startswith(DECISIONS):
+            decision_id = request.path.removeprefix(DECISIONS)
+            answer = lambda: self._decision(decision_id)  # noqa: E731 (one path with an argument)
+        if answer is None:
+            raise Refused(unknown_url())
+        _check_method(request, "GET", "HEAD")
+        return answer
+
+    # -- the answers -----------------------------------------------------------------------
+
+    async def _healthz(self) -> web.Response:
+        return _json({"status": "ok"})
+
+    async def _readyz(self) -> web.Response:
+        wanted = len(self.handover.worker_sockets)
+        is_ready = self.hub.connected == wanted and not self.is_draining
+        status = "draining" if self.is_draining else "ready" if is_ready else "starting"
+        answer = {"status": status, "workers": self.hub.connected, "wanted": wanted}
+        return _json(answer, status=200 if is_ready else 503)
+
+    async def _metrics(self) -> web.Response:
+        counters = {**self.hub.counters(), **self._own_metrics()}
+        return web.Response(
+            body=exposition(counters).encode(), headers={hdrs.CONTENT_TYPE: METRICS_TYPE}
+        )
+
+    def _own_metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        configuration = self.reloader.current.configuration
+        policy = (("policy", configuration.policy.digest), ("version", __version__))
+        return {
+            ("pointsman_info", policy): 1.0,
+            ("pointsman_start_time_seconds", ()): self.started_s,
+            ("pointsman_workers_connected", ()): float(self.hub.connected),
+            ("pointsman_folded_records_total", ()): float(self.folding.folded),
+            ("pointsman_fold_failures_total", ()): float(self.folding.failures),
+            ("pointsman_reloads_total", ()): float(self.reloader.reloads),
+            ("pointsman_reload_refusals_total", ()): float(self.reloader.refusals),
+        }
+
+    async def _state(self) -> web.Response:
+        current = self.reloader.current
+        return _json(
+            {
+                "version": __version__,
+                "policy": current.configuration.policy.digest,
+                "configuration": current.configuration.digest,
+                "generation": current.generation,
+                "last_reload_problems": [str(p) for p in self.reloader.last_problems],
+                "fold": self.folding.state(),
+                "learned": await self.folding.learned_summary(),
+                "workers": self.hub.states(),
+            }
+        )
+
+    async def _config(self) -> web.Response:
+        """The text as written: secrets stand in it by name only, a literal is refused at load."""
+        configuration = self.reloader.current.configuration
+        return _json(
+            {
+                "file": str(configuration.file),
+                "digest": configuration.digest,
+                "policy": configuration.policy.digest,
+                "warnings": [str(warning) for warning in configuration.warnings],
+                "text": configuration.text,
+            }
+        )
+
+    async def _decision(self, decision_id: str) -> web.Response:
+        found = None
+        if milliseconds_of(decision_id) is not None:
+            found = await asyncio.to_thread(
+                telemetry.queries.decision, self.handover.directory, decision_id
+            )
+        if found is None:
+            message = "No decision with this id is kept."
+            raise Refused(DownstreamError(404, INVALID, "decision_not_found", message))
+        return _json(found)
+
+    async def _reload(self) -> web.Response:
+        try:
+            fresh = await self.reloader.reload("POST /reload")
+        except ConfigError as error:
+            problems = [
+                {"file": p.file, "line": p.line, "column": p.column, "message": p.message}
+                for p in error.problems
+            ]
+            return _json({"errors": problems}, status=422)
+        return _json({"policy": fresh.configuration.policy.digest})
+
+
+# -- who may ask -----------------------------------------------------------------------------
+
+
+def check_source(request: web.BaseRequest, admin: Admin, bound: Address) -> None:
+    """Refuse an unknown `Host`, and a foreign `Origin` where there is one."""
+    hosts = request.headers.getall(hdrs.HOST, [])
+    if len(hosts) != 1:
+        raise Refused(framing("Exactly one Host header is needed."))
+    known = known_hosts(admin, bound)
+    if hosts[0].lower() not in known:
+        raise Refused(_forbidden("This Host is not served here; see `admin: hosts`."))
+    for origin in request.headers.getall(hdrs.ORIGIN, []):
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or parts.netloc.lower() not in known:
+            raise Refused(_forbidden("This Origin may not call the admin port."))
+
+
+def known_hosts(admin: Admin, bound: Address) -> frozenset[str]:
+    """What `Host` may say: the configured names, the address itself, loopback's names."""
+    names = {f"{name}:{bound.port}" for name in LOOPBACK_NAMES}
+    return frozenset({*admin.hosts, str(bound).lower(), *names})
+
+
+def check_token(request: web.BaseRequest, admin: Admin) -> None:
+    """Where a token is configured, refuse whoever does not have it."""
+    if not admin.needs_token:
+        return
+    given = request.headers.getall(hdrs.AUTHORIZATION, [])
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    expected = admin.token.reveal() if admin.token is not None else ""
+    is_right = hmac.compare_digest(token.encode("utf-8", "surrogateescape"), expected.encode())
+    if not expected or scheme.lower() != "bearer" or not is_right:
+        headers = ((b"www-authenticate", b"Bearer"),)
+        message = "The admin port needs its token: Authorization: Bearer TOKEN."
+        raise Refused(
+            DownstreamError(401, INVALID, "invalid_admin_token", message, headers=headers)
+        )
+
+
+def _check_method(request: web.BaseRequest, *allowed: str) -> None:
+    if request.method not in allowed:
+        raise Refused(method_not_supported(", ".join(allowed).encode()))
+
+
+def _forbidden(message: str) -> DownstreamError:
+    return DownstreamError(403, INVALID, "forbidden", message)
+
+
+def _json(value: object, *, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, body=msgspec.json.encode(value), content_type="application/json"
+    )

@@ -1,0 +1,125 @@
+"""`pointsman explain`."""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from .options import config_option, json_option, read_config
+from .output import milliseconds, printable, share, table, usd
+
+if TYPE_CHECKING:
+    from policies.learned import Learned
+
+
+@click.command("explain")
+@config_option
+@click.option(
+    "--request",
+    type=click.File("rb"),
+    default="-",
+    show_default=True,
+    help="A chat request's body; - is standard input.",
+)
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="As a header's label.")
+@click.option(
+    "--state", metavar="DIR|empty", help="Learned state; default: the config's directory."
+)
+@json_option
+def command(
+    config: Path, request: Any, labels: tuple[str, ...], state: str | None, as_json: bool
+) -> None:
+    """Show which backend a request would go to and why. Nothing is sent anywhere.
+
+    \b
+    Example:
+      echo '{"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}' \\
+        | pointsman explain
+    """
+    configuration = read_config(config)
+    learned = _learned(state, configuration.capture.directory)
+    found = _explain(configuration.policy, request.read(), _labels(labels), learned)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        show(found)
+
+
+def _explain(
+    policy: Any, body: bytes, labels: Mapping[str, str], learned: "Learned"
+) -> dict[str, Any]:
+    from policies.decide import World, decide
+    from policies.explain import decision_json
+    from policies.features import RequestError, parse_chat, read_features
+    from telemetry.ids import new_id
+
+    try:
+        parsed = parse_chat(body)
+    except RequestError as error:
+        raise click.UsageError(f"the request cannot be read: {error.message}") from None
+    features = read_features(
+        parsed,
+        body_bytes=len(body),
+        label_headers=labels,
+        conversation_header=None,
+        caller=None,
+    )
+    match = policy.route_for(features.model, features.labels)
+    if match is None:
+        raise click.UsageError(f"{printable(features.model)!r} is no model this config knows")
+    decision = decide(
+        policy,
+        match,
+        features,
+        World(learned),
+        decision_id=new_id(),
+        seed=secrets.randbits(32),
+    )
+    return decision_json(decision)
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """A decision as a table with its reason above and what may follow below."""
+    click.echo(f"route {found['route']} -> {found['chosen'] or 'refused'}")
+    click.echo(found["reason"])
+    rows = [
+        (
+            candidate["backend"],
+            "yes" if candidate["eligible"] else "no",
+            usd(candidate["cost_usd"]),
+            milliseconds(candidate["latency_ms"]["p50"]),
+            milliseconds(candidate["latency_ms"]["p95"]),
+            share(candidate["latency_p_within"]),
+            share(candidate["p_acceptable"]),
+            ("prior: " if candidate["prior"] else "") + candidate["reason"],
+        )
+        for candidate in found["candidates"]
+    ]
+    columns = ("backend", "eligible", "cost", "p50 ms", "p95 ms", "in time", "right", "reason")
+    table("Candidates", columns, rows)
+    for step in found["plan"]:
+        click.echo(f"then {step['step']} {step['backend']}: {step['condition']}")
+
+
+def _learned(state: str | None, directory: Path) -> "Learned":
+    from policies.learned import Learned
+    from telemetry.fold import LEARNED_NAME
+    from telemetry.learning_store import load_learned
+
+    if state == "empty":
+        return Learned()
+    data = load_learned(Path(state) if state else directory, LEARNED_NAME)
+    return Learned() if data is None else Learned.from_bytes(data)
+
+
+def _labels(given: tuple[str, ...]) -> dict[str, str]:
+    labels = {}
+    for label in given:
+        name, equals, value = label.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--label {label!r}: write NAME=VALUE")
+        labels[name.lower()] = value
+    return labels

@@ -1,0 +1,70 @@
+"""The command `pointsman`: a table of its words, and what becomes of an error.
+
+Exit codes: 0 ok, 1 something is wrong (with `check`: in the file), 2 wrong usage or, for every
+command but `check`, a configuration that cannot be used.
+"""
+
+import importlib
+import sys
+
+import click
+
+from pointsman import __version__
+from pointsman.errors import ConfigError, PointsmanError
+
+COMMANDS = (
+    "init",
+    "serve",
+    "check",
+    "explain",
+    "captures",
+    "export",
+    "verify",
+    "doctor",
+    "spend",
+    "key",
+)
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for: `serve` must start fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All words, in the order a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command in `proxy.cli.NAME`, there called `command`."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"proxy.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pointsman")
+def cli() -> None:
+    """Route model calls by cost, latency and confidence, and keep every one of them.
+
+    \b
+    Example:
+      pointsman init
+      pointsman serve
+    """
+
+
+def main() -> None:
+    """Run a command; turn our own errors into a message and an exit code."""
+    try:
+        cli(prog_name="pointsman")
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(2)
+    except PointsmanError as error:
+        click.echo(f"pointsman: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()  # `pointsman captures | head`: not an error
+        sys.exit(1)

@@ -1,0 +1,56 @@
+"""`pointsman serve`."""
+
+from pathlib import Path
+
+import click
+
+from telemetry.logs import log
+
+from .options import config_option
+
+
+class Workers(click.ParamType[int]):
+    """A number of processes, or `auto`."""
+
+    name = "N|auto"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """`auto` is the number of usable cores."""
+        from proxy.serving import WORKERS_MAX, auto_workers
+
+        if value == "auto":
+            return auto_workers()
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= WORKERS_MAX):
+            message = f"{value!r} is neither 'auto' nor a number from 1 to {WORKERS_MAX}"
+            raise click.BadParameter(message, ctx, param)
+        return int(text)
+
+
+@click.command("serve")
+@config_option
+@click.option(
+    "--workers",
+    type=Workers(),
+    default="auto",
+    show_default=True,
+    help="Data plane processes; auto: one per usable core.",
+)
+def command(config: Path, workers: int) -> None:
+    """Serve until stopped (SIGTERM drains, a second one ends at once, SIGHUP reloads).
+
+    Prints one line to standard output once everything listens, JSON lines to standard error.
+
+    \b
+    Example:
+      pointsman serve --config config.yaml --workers 2
+    """
+    from proxy.configuration import load_configuration
+    from proxy.serving import serve
+
+    configuration = load_configuration(config)
+    for warning in configuration.warnings:
+        log("config_warning", level="warning", problem=str(warning))
+    raise SystemExit(serve(configuration, workers=workers))

@@ -1,0 +1,192 @@
+"""The operator's file as one frozen value: each room reads its section, this puts them together.
+
+Proxy reads `listen, admin, keys, limits, passthrough`; telemetry `capture`; adapters `backends`;
+policies `checks, routes`. All faults of a file are found in one run; what only shows when the
+sections are seen together (a missing key file, an open port without keys) is checked last.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from adapters.backend import Backend, load_backends, with_simulator
+from pointsman import decoding
+from pointsman.decoding import Findings, Section
+from pointsman.document import MapNode, parse
+from pointsman.errors import ConfigError, Problem
+from policies.facts import BackendFacts, Expect
+from policies.language import Policy, load_policy
+from policies.unbuilt import note_use
+from telemetry.config import CaptureConfig, load_capture
+
+from .listening import (
+    Address,
+    Admin,
+    Limits,
+    Listen,
+    Passthrough,
+    load_admin,
+    load_limits,
+    load_listen,
+    load_passthrough,
+)
+
+DIGEST_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything one file says, validated.
+
+    `digest` is of the file's text, `policy.digest` of what its routes mean.
+    """
+
+    file: Path
+    text: str
+    digest: str
+    listen: Listen
+    admin: Admin
+    capture: CaptureConfig
+    keys_file: Path | None
+    limits: Limits
+    backends: Mapping[str, Backend]
+    policy: Policy
+    passthrough: tuple[Passthrough, ...]
+    warnings: tuple[Problem, ...]
+
+    @property
+    def simulated(self) -> dict[str, Backend]:
+        """The backends the simulator plays."""
+        return {name: b for name, b in self.backends.items() if b.is_simulated}
+
+    def with_simulator(self, address: Address) -> "Configuration":
+        """The same, its simulated backends pointing at the running simulator."""
+        return replace(self, backends=with_simulator(self.backends, address.host, address.port))
+
+
+def load_configuration(path: Path, *, environment: Mapping[str, str] = os.environ) -> Configuration:
+    """Read and validate a file. Raises ConfigError with all its problems."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        message = "no such file; `pointsman init` writes one"
+        raise ConfigError([Problem(str(path), 1, 1, message)]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem(str(path), 1, 1, f"cannot be read: {error}")]) from error
+    return parse_configuration(text, file=path, environment=environment)
+
+
+def parse_configuration(
+    text: str, *, file: Path, environment: Mapping[str, str] = os.environ
+) -> Configuration:
+    """Validate `text` as if it stood in `file`; relative paths start from `file`'s folder."""
+    findings = Findings()
+    configuration = _decode(text, file, findings, environment)
+    findings.raise_if_any()
+    assert configuration is not None  # without errors every section was read
+    return configuration
+
+
+def _decode(
+    text: str, file: Path, findings: Findings, environment: Mapping[str, str]
+) -> Configuration | None:
+    directory = file.absolute().parent
+    root = Section(parse(text, str(file)), findings, "the configuration")
+    root.require("backends", "routes")
+    listen = load_listen(root.node("listen"), findings=findings, directory=directory)
+    admin = load_admin(
+        root.node("admin"), findings=findings, directory=directory, environment=environment
+    )
+    capture = load_capture(root.node("capture"), findings=findings, directory=directory)
+    keys_file = _load_keys_file(root, directory)
+    limits = load_limits(root.node("limits"), findings=findings)
+    backends = load_backends(
+        root.node("backends"), findings=findings, directory=directory, environment=environment
+    )
+    passthrough = load_passthrough(root.node("passthrough"), findings=findings, backends=backends)
+    _note_words_ahead(root)
+    policy = load_policy(
+        root.node("checks"),
+        root.node("routes"),
+        {name: _facts(backend) for name, backend in backends.items()},
+        findings=findings,
+        file=str(file),
+    )
+    root.done()
+    _cross_check(root, listen=listen, admin=admin, keys_file=keys_file)
+    if policy is None:
+        return None
+    return Configuration(
+        file=file,
+        text=text,
+        digest=hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH],
+        listen=listen,
+        admin=admin,
+        capture=capture,
+        keys_file=keys_file,
+        limits=limits,
+        backends=backends,
+        policy=policy,
+        passthrough=passthrough,
+        warnings=tuple(sorted(findings.warnings)),
+    )
+
+
+def _load_keys_file(root: Section, directory: Path) -> Path | None:
+    """`keys: {file: F}`; a file that is not there yet is a warning: no key is valid then."""
+    section = root.subsection("keys")
+    if section is None:
+        return None
+    section.require("file")
+    name = section.read("file", decoding.text)
+    section.done()
+    if name is None:
+        return None
+    path = directory / name
+    if not path.exists():
+        root.findings.warn(
+            section.at_key("file"),
+            f"no file {path}: every request is refused until `pointsman key create` made a key",
+        )
+    return path
+
+
+def _note_words_ahead(root: Section) -> None:
+    """Warn of our own and the adapters' words that are not in effect yet."""
+    if "passthrough" in root:
+        note_use(root.findings, root.at_key("passthrough"), "passthrough")
+    backends = root.node("backends")
+    for backend in backends.items.values() if isinstance(backends, MapNode) else ():
+        if isinstance(backend, MapNode) and "vectors" in backend.items:
+            note_use(root.findings, backend.keys["vectors"], "vectors")
+
+
+def _cross_check(root: Section, *, listen: Listen, admin: Admin, keys_file: Path | None) -> None:
+    if keys_file is None and not listen.address.is_loopback:
+        root.findings.error(
+            root.at_key("listen"),
+            f"listening on {listen.address} without keys would let everyone in; "
+            "write keys: {file: keys.yaml} or listen on 127.0.0.1",
+        )
+    if listen.address == admin.address and listen.address.port != 0:
+        root.findings.error(root.at_key("admin"), f"admin and listen are both {admin.address}")
+
+
+def _facts(backend: Backend) -> BackendFacts:
+    """What the policies may know of a backend."""
+    expect = Expect(
+        first_token_s=backend.first_token_s,
+        tokens_per_second=backend.tokens_per_second,
+        completion_tokens=backend.completion_tokens,
+    )
+    return BackendFacts(
+        name=backend.name,
+        price=backend.price,
+        expect=expect,
+        has_logprobs=backend.has_logprobs,
+        is_reasoning=backend.is_reasoning,
+        hidden=backend.hidden,
+        vectors=backend.vectors,
+    )

@@ -1,0 +1,110 @@
+"""What the keeper and the workers tell each other, and how it is framed.
+
+A worker connects to the keeper's unix socket and says who it is; from then on both sides send
+whenever they have news. Nothing here is waited for by a request: a worker without a keeper
+serves with what it knows and connects again when the keeper is back.
+
+    frame = length (u32, little endian) + msgpack of one message
+
+worker -> keeper: Hello, Report, ReloadDone.   keeper -> worker: Reload, LearnedState.
+"""
+
+import asyncio
+import struct
+
+import msgspec
+
+FRAME_BYTES_MAX = 64 << 20  # a learned state of 1,000 tasks is a few MB
+_LENGTH = struct.Struct("<I")
+
+Labels = tuple[tuple[str, str], ...]
+"""Name and value of each label, sorted by name."""
+Counters = dict[tuple[str, Labels], float]
+CounterRow = tuple[str, Labels, float]
+"""One entry of `Counters` on the wire."""
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """The first message of every connection. `generation` is that of the worker's config."""
+
+    worker: int
+    pid: int
+    generation: int
+
+
+class Report(msgspec.Struct, frozen=True, array_like=True, tag="report"):
+    """A worker's counters since its start and its state (JSON), every half second."""
+
+    counters: list[CounterRow]
+    state: bytes
+
+
+class ReloadDone(msgspec.Struct, frozen=True, array_like=True, tag="reloaded"):
+    """The worker now runs `generation`, or could not: `error` says why."""
+
+    generation: int
+    error: str | None = None
+
+
+class Reload(msgspec.Struct, frozen=True, array_like=True, tag="reload"):
+    """A new configuration lies in the data directory: take it up if it is newer than yours."""
+
+    generation: int
+
+
+class LearnedState(msgspec.Struct, frozen=True, array_like=True, tag="learned"):
+    """`policies.learned.Learned` as bytes; replaces what the worker had."""
+
+    data: bytes
+
+
+FromWorker = Hello | Report | ReloadDone
+FromKeeper = Reload | LearnedState
+
+_encoder = msgspec.msgpack.Encoder()
+_from_worker = msgspec.msgpack.Decoder(FromWorker)
+_from_keeper = msgspec.msgpack.Decoder(FromKeeper)
+
+
+class ControlError(Exception):
+    """The other side sent something that is not this protocol; the connection is of no use."""
+
+
+def encode(message: FromWorker | FromKeeper) -> bytes:
+    """One message as one frame."""
+    payload = _encoder.encode(message)
+    return _LENGTH.pack(len(payload)) + payload
+
+
+async def read_from_worker(reader: asyncio.StreamReader) -> FromWorker | None:
+    """The next message, or None at the end of the connection. Raises ControlError."""
+    payload = await _read_frame(reader)
+    if payload is None:
+        return None
+    try:
+        message: FromWorker = _from_worker.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise ControlError(str(error)) from error
+    return message
+
+
+async def read_from_keeper(reader: asyncio.StreamReader) -> FromKeeper | None:
+    """The next message, or None at the end of the connection. Raises ControlError."""
+    payload = await _read_frame(reader)
+    if payload is None:
+        return None
+    try:
+        message: FromKeeper = _from_keeper.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise ControlError(str(error)) from error
+    return message
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> bytes | None:
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        if length > FRAME_BYTES_MAX:
+            raise ControlError(f"a frame of {length} bytes; at most {FRAME_BYTES_MAX}")
+        return await reader.readexactly(length)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None

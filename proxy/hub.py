@@ -1,0 +1,203 @@
+"""The keeper's end of the control socket: knows each worker, adds up what they count.
+
+A worker that dies takes nothing with it: its last counters are added to a base, so that sums
+over the workers only grow while this keeper lives. (A new keeper begins from what the living
+workers report; Prometheus takes that for the counter reset it is.)
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from .control import (
+    ControlError,
+    Counters,
+    FromKeeper,
+    FromWorker,
+    Hello,
+    LearnedState,
+    Reload,
+    ReloadDone,
+    Report,
+    encode,
+    read_from_worker,
+)
+
+QUEUE_BYTES_MAX = 8 << 20  # a worker that does not read its learned state misses some
+HELLO_S = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One connected worker as it last reported."""
+
+    worker: int
+    pid: int
+    generation: int
+    writer: asyncio.StreamWriter
+    counters: Counters = field(default_factory=dict)
+    state: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"{}"))
+    failure: str | None = None
+    """Why its last reload did not work."""
+
+    def send(self, message: FromKeeper) -> None:
+        """Queue a message."""
+        self.writer.write(encode(message))
+
+
+class Hub:
+    """All workers of this process tree. `generation` is what they should be running."""
+
+    def __init__(self, *, generation: int, on_trouble: Callable[[str], None]) -> None:
+        self.generation = generation
+        self._on_trouble = on_trouble
+        self._members: dict[int, Member] = {}
+        self._last: dict[int, tuple[int, Counters]] = {}
+        self._base: Counters = {}
+        self._learned: bytes | None = None
+        self._changed = asyncio.Condition()
+        self._server: asyncio.Server | None = None
+        self._talks: set[asyncio.StreamWriter] = set()
+
+    async def listen(self, control: socket.socket) -> None:
+        """Accept workers on the inherited socket."""
+        self._server = await asyncio.start_unix_server(self._talk, sock=control)
+
+    def close(self) -> None:
+        """Drop all connections; the listening socket stays the supervisor's."""
+        if self._server is not None:
+            self._server.close()
+        for writer in tuple(self._talks):
+            writer.close()
+
+    # -- what the admin listener asks ------------------------------------------------------
+
+    def counters(self) -> Counters:
+        """Sums over all workers that ever reported to this keeper."""
+        total = dict(self._base)
+        for _, counters in self._last.values():
+            _add(total, counters)
+        return total
+
+    def states(self) -> dict[str, object]:
+        """Each connected worker's own picture, by `worker N`."""
+        return {
+            f"worker {member.worker}": {
+                "pid": member.pid,
+                "generation": member.generation,
+                "state": member.state,
+            }
+            for member in sorted(self._members.values(), key=lambda member: member.worker)
+        }
+
+    @property
+    def connected(self) -> int:
+        """How many workers are there now."""
+        return len(self._members)
+
+    # -- what the keeper sends -------------------------------------------------------------
+
+    def share_learned(self, data: bytes) -> None:
+        """Give the learned state to every worker, now and when one connects."""
+        self._learned = data
+        for member in self._members.values():
+            self._send_learned(member)
+
+    async def reload(self, generation: int, *, timeout_s: float) -> list[str]:
+        """Have every connected worker take up `generation`; returns what went wrong, if anything.
+
+        A worker that is being restarted reads the active configuration by itself.
+        """
+        self.generation = generation
+        asked = list(self._members.values())
+        for member in asked:
+            member.failure = None
+            member.send(Reload(generation))
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: all(map(self._is_settled, asked)))
+        except TimeoutError:
+            return [
+                f"worker {member.worker} did not answer within {timeout_s:g} s"
+                for member in asked
+                if not self._is_settled(member)
+            ]
+        return [f"worker {m.worker}: {m.failure}" for m in asked if m.failure is not None]
+
+    def _is_settled(self, member: Member) -> bool:
+        is_gone = self._members.get(member.worker) is not member
+        return is_gone or member.failure is not None or member.generation >= self.generation
+
+    # -- one connection --------------------------------------------------------------------
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._talks.add(writer)
+        try:
+            member = await self._welcome(reader, writer)
+            if member is not None:
+                await self._listen(reader, member)
+        except (ControlError, TimeoutError, ConnectionError) as error:
+            self._on_trouble(str(error) or type(error).__name__)
+        finally:
+            self._talks.discard(writer)
+            writer.close()
+
+    async def _welcome(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Member | None:
+        async with asyncio.timeout(HELLO_S):
+            hello = await read_from_worker(reader)
+        if hello is None:
+            return None
+        if not isinstance(hello, Hello):
+            raise ControlError("the first message was not Hello")
+        member = Member(hello.worker, hello.pid, hello.generation, writer)
+        self._members[hello.worker] = member
+        if hello.generation < self.generation:
+            member.send(Reload(self.generation))
+        self._send_learned(member)
+        return member
+
+    async def _listen(self, reader: asyncio.StreamReader, member: Member) -> None:
+        try:
+            while (message := await read_from_worker(reader)) is not None:
+                self._note(member, message)
+                if isinstance(message, ReloadDone):
+                    await self._tell_waiters()
+        finally:
+            if self._members.get(member.worker) is member:
+                del self._members[member.worker]
+            await self._tell_waiters()
+
+    def _note(self, member: Member, message: FromWorker) -> None:
+        if isinstance(message, Report):
+            member.counters = {(name, labels): value for name, labels, value in message.counters}
+            member.state = msgspec.Raw(message.state)
+            self._remember(member)
+        elif isinstance(message, ReloadDone):
+            member.generation = message.generation
+            member.failure = message.error
+
+    def _remember(self, member: Member) -> None:
+        """Keep the latest counters; those of the worker's former process go into the base."""
+        last = self._last.get(member.worker)
+        if last is not None and last[0] != member.pid:
+            _add(self._base, last[1])
+        self._last[member.worker] = (member.pid, member.counters)
+
+    def _send_learned(self, member: Member) -> None:
+        is_reading = member.writer.transport.get_write_buffer_size() <= QUEUE_BYTES_MAX
+        if self._learned is not None and is_reading:
+            member.send(LearnedState(self._learned))
+
+    async def _tell_waiters(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _add(total: Counters, more: Counters) -> None:
+    for key, value in more.items():
+        total[key] = total.get(key, 0.0) + value

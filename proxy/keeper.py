@@ -1,0 +1,85 @@
+"""The keeper: folds, answers the admin port, reloads, and passes on what was learned.
+
+Requests never wait for it. It holds what the workers share: the hub they report to, the folded
+store, the learned state and the watch on the operator's files. When it dies the supervisor
+starts another, which takes the same sockets and goes on from what is on disk.
+"""
+
+import asyncio
+import os
+import signal
+
+import uvloop
+
+from telemetry.logs import log
+
+from .active import read_active
+from .child import StopSignal, describe_failure
+from .folding import Folding
+from .handover import Handover
+from .hub import Hub
+from .reloading import Current, Reloader, build_current
+from .tasks import TaskKeeper
+
+SPREAD_S = 10.0  # a worker that has not swapped by then is reported; it tries on
+FINISH_S = 12.0  # the supervisor kills us after 15
+
+
+def run_keeper(handover: Handover) -> None:
+    """Serve until told to stop. Called in the fork."""
+    handover.keep_only(handover.admin_socket, handover.control_socket)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_keep(handover))
+
+
+async def _keep(handover: Handover) -> None:
+    from .admin import AdminListener  # aiohttp: 120 ms that only this process needs to spend
+
+    loop = asyncio.get_running_loop()
+    stop = StopSignal(loop)
+    current = build_current(read_active(handover.directory))
+    hub = Hub(generation=current.generation, on_trouble=_report_trouble)
+    capture = current.configuration.capture
+    folding = Folding(capture.directory, keep_s=capture.keep_s, share=hub.share_learned)
+    reloader = Reloader(
+        current,
+        spread=lambda generation: hub.reload(generation, timeout_s=SPREAD_S),
+        on_change=lambda old, new: _apply(handover, folding, old, new),
+    )
+    admin = AdminListener(handover=handover, hub=hub, folding=folding, reloader=reloader)
+    tasks = TaskKeeper(_report_failure)
+    await hub.listen(handover.control_socket)
+    await folding.open()
+    await admin.listen(handover.admin_socket)
+    loop.add_signal_handler(signal.SIGHUP, reload_in_background, tasks, reloader)
+    loop.add_signal_handler(signal.SIGUSR1, admin.begin_drain)
+    tasks.start("fold", folding.run())
+    tasks.start("watch", reloader.watch())
+    handover.tell("keeper ready")
+    await stop.asked.wait()
+    await tasks.close()
+    await folding.finish(FINISH_S)
+    await admin.close()
+    hub.close()
+
+
+def reload_in_background(tasks: TaskKeeper, reloader: Reloader) -> None:
+    """What SIGHUP does."""
+    tasks.start("reload", reloader.reload_quietly("SIGHUP"))
+
+
+def _apply(handover: Handover, folding: Folding, old: Current, new: Current) -> None:
+    """What a new configuration changes in the keeper itself."""
+    folding.keep_s = new.configuration.capture.keep_s
+    if new.configuration.simulated != old.configuration.simulated:
+        handover.tell("supervisor simulate")
+
+
+def _report_trouble(message: str) -> None:
+    log("worker_link", error=message)
+
+
+def _report_failure(name: str, error: BaseException) -> None:
+    """A task that should run for ever has failed: better a new keeper than half of one."""
+    log("task_failed", level="error", task=name, **describe_failure(error))
+    os._exit(1)

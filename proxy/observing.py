@@ -1,0 +1,51 @@
+"""From a finished request to what the next decisions may learn of it.
+
+Every attempt teaches, not only the one that won. An attempt that ran into a time limit counts
+with the time it took, for it would have taken longer still; one that failed at once says
+nothing about speed, and one whose client left says nothing about its end.
+"""
+
+from collections.abc import Iterator
+
+from pointsman.tokens import Usage
+from policies.features import RequestError, parse_chat
+from policies.learned import Observation
+from telemetry.record import AttemptRecord, RequestRecord
+
+UNKNOWN_TASK = "other"
+TOO_SLOW = frozenset({"timeout", "deadline_exceeded"})
+
+
+def observations(record: RequestRecord) -> Iterator[Observation]:
+    """One observation for each attempt that tells something, in the order of asking."""
+    if not record.attempts:
+        return
+    prompt_bytes = prompt_bytes_of(record)
+    for attempt in record.attempts:
+        if attempt.error_type is None or attempt.error_type in TOO_SLOW:
+            yield _observation(record, attempt, prompt_bytes)
+
+
+def prompt_bytes_of(record: RequestRecord) -> int:
+    """The measure the decision used: messages and tools. 0 where the body was not kept."""
+    if record.request is None:
+        return record.request_bytes or 0
+    try:
+        request = parse_chat(record.request)
+    except RequestError:
+        return len(record.request)
+    return (len(bytes(request.messages)) + len(bytes(request.tools))) or len(record.request)
+
+
+def _observation(record: RequestRecord, attempt: AttemptRecord, prompt_bytes: int) -> Observation:
+    is_whole = attempt.error_type is None
+    first_us = attempt.first_byte_us if record.is_stream else None
+    return Observation(
+        backend=attempt.backend,
+        task=record.task or UNKNOWN_TASK,
+        prompt_bytes=prompt_bytes,
+        usage=attempt.usage if is_whole else Usage(),
+        first_token_s=None if first_us is None else first_us / 1e6,
+        total_s=attempt.total_us / 1e6,
+        completed=is_whole,
+    )

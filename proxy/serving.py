@@ -1,0 +1,154 @@
+"""Wiring of `pointsman serve`: lock, bind, keep the configuration, start the supervisor.
+
+Everything that can be wrong from the outside (directory in use, port taken) is found here,
+before the first process is forked; the heavy modules are imported here too, so that the
+children share them.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from telemetry.lock import DirectoryLock
+from telemetry.logs import log
+
+from .active import Active, read_active, write_active
+from .configuration import Configuration
+from .handover import Handover, prepare, remove_control
+from .keys import write_private
+from .reloading import build_current, keys_text_of
+from .supervisor import Child, Supervisor
+from .worker import run_worker
+
+RUNNING_NAME = "running.json"
+WORKERS_MAX = 64
+
+
+class Running(msgspec.Struct, frozen=True):
+    """`running.json`: who serves this directory, for `doctor` and for tidying after a kill -9."""
+
+    pid: int
+    listen: str
+    admin: str
+    workers: int
+    control: str
+
+
+def auto_workers() -> int:
+    """One per usable core: the data plane is bound by the processor."""
+    return min(WORKERS_MAX, len(os.sched_getaffinity(0)))
+
+
+def serve(configuration: Configuration, *, workers: int) -> int:
+    """Run until stopped; returns the exit code.
+
+    Raises telemetry.errors.Locked for a directory in use, BindError, ConfigError for keys
+    that cannot be used, OSError where the directory cannot be written.
+    """
+    os.umask(0o077)
+    directory = configuration.capture.directory
+    with DirectoryLock(directory, "serve"):
+        left = read_running(directory)
+        if left is not None:  # a supervisor that was killed could not tidy up
+            remove_control(Path(left.control))
+        current = build_current(_first_active(configuration))
+        write_active(directory, current.active)
+        handover = prepare(
+            directory,
+            listen=configuration.listen.address,
+            admin=configuration.admin.address,
+            workers=workers,
+        )
+        try:
+            _write_running(directory, handover)
+            log("starting", workers=workers, policy=configuration.policy.digest)
+            return _supervise(configuration, handover)
+        finally:
+            handover.close()
+            (directory / RUNNING_NAME).unlink(missing_ok=True)
+
+
+def read_running(directory: Path) -> Running | None:
+    """Who last served this directory and did not say goodbye; it may be dead."""
+    try:
+        return msgspec.json.decode((directory / RUNNING_NAME).read_bytes(), type=Running)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def ready_line(handover: Handover, *, is_tls: bool, policy: str) -> str:
+    """What is printed once everybody listens; the words are fixed."""
+    scheme = "https" if is_tls else "http"
+    return (
+        f"pointsman ready listen={scheme}://{handover.listen_address} "
+        f"admin=http://{handover.admin_address} "
+        f"workers={len(handover.worker_sockets)} policy={policy}"
+    )
+
+
+def _supervise(configuration: Configuration, handover: Handover) -> int:
+    workers = [
+        Child(f"worker {index}", Run(handover, index))
+        for index in range(len(handover.worker_sockets))
+    ]
+    simulator = Child(
+        "simulator",
+        lambda: _simulate(handover),
+        is_awaited=False,
+        due_s=0.0 if configuration.simulated else None,
+    )
+    children = [Child("keeper", lambda: _keep(handover)), *workers, simulator]
+    line = ready_line(
+        handover,
+        is_tls=configuration.listen.tls is not None,
+        policy=configuration.policy.digest,
+    )
+    return Supervisor(handover, children, line).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One worker's life, as the supervisor's `Child` wants it."""
+
+    handover: Handover
+    index: int
+
+    def __call__(self) -> None:
+        """Serve until told to stop."""
+        run_worker(self.handover, self.index)
+
+
+def _keep(handover: Handover) -> None:
+    from .keeper import run_keeper  # only this process needs SQLite and aiohttp
+
+    run_keeper(handover)
+
+
+def _simulate(handover: Handover) -> None:
+    from adapters.simulated.server import serve_simulated  # only this process plays a server
+
+    handover.keep_only(handover.simulator_socket)
+    configuration = build_current(read_active(handover.directory)).configuration
+    serve_simulated(handover.simulator_socket, configuration.simulated)
+
+
+def _first_active(configuration: Configuration) -> Active:
+    return Active(
+        generation=0,
+        file=str(configuration.file.absolute()),
+        text=configuration.text,
+        keys_text=keys_text_of(configuration),
+    )
+
+
+def _write_running(directory: Path, handover: Handover) -> None:
+    running = Running(
+        pid=os.getpid(),
+        listen=str(handover.listen_address),
+        admin=str(handover.admin_address),
+        workers=len(handover.worker_sockets),
+        control=str(handover.control_path),
+    )
+    write_private(directory / RUNNING_NAME, msgspec.json.encode(running))

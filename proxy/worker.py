@@ -1,0 +1,170 @@
+"""One worker: the data plane on its inherited socket, on a loop of its own.
+
+    read the active configuration -> journal, data plane -> listen -> tell the supervisor
+    -> serve until SIGTERM -> drain (second SIGTERM: leave at once) -> flush the journal
+
+It never waits for the keeper: what it learns and counts goes out through a `Link`, what it is
+told comes in the same way.
+"""
+
+import asyncio
+import gc
+import os
+import socket
+import ssl
+from dataclasses import dataclass, replace
+
+import msgspec
+import uvloop
+
+from policies.learned import Learned
+from telemetry.journal import Journal
+from telemetry.logs import log
+
+from .active import Active, build_active, read_active
+from .child import DRAIN_S, StopSignal, describe_failure
+from .configuration import Configuration
+from .handover import Handover
+from .keys import KeyFileError, Keys
+from .link import Link
+from .listening import TlsFiles
+from .server import DataPlane
+from .tasks import TaskKeeper
+
+FLUSH_S = 0.5
+GC_THRESHOLD = 50_000  # with the default of 700, collections cost about 10 % (SPEED)
+
+
+@dataclass(slots=True)
+class Worker:
+    """What the link speaks for. `count` is the number of workers: limits are shared equally."""
+
+    handover: Handover
+    index: int
+    plane: DataPlane
+    tls: ssl.SSLContext | None
+    generation: int = -1
+
+    def take_up(self, active: Active, configuration: Configuration, keys: Keys | None) -> None:
+        """Swap the configuration in; requests under way keep the one they began with."""
+        count = len(self.handover.worker_sockets)
+        limits = replace(
+            configuration.limits, in_flight=max(1, configuration.limits.in_flight // count)
+        )
+        mine = replace(configuration, limits=limits)
+        mine = mine.with_simulator(self.handover.simulator_address)
+        if self.tls is not None and configuration.listen.tls is not None:
+            load_certificate(self.tls, configuration.listen.tls)
+        self.plane.configure(mine, keys)
+        self.generation = active.generation
+
+    async def reload(self, generation: int) -> None:
+        """Parse the active configuration off the loop, then swap it in."""
+        active = read_active(self.handover.directory)
+        if active.generation < generation:
+            raise RuntimeError(f"the active configuration is {active.generation}, not {generation}")
+        if active.generation > self.generation:
+            self.take_up(active, *await asyncio.to_thread(build_active, active))
+
+    def counters(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """The data plane's counters."""
+        return self.plane.counters()
+
+    def state(self) -> dict[str, object]:
+        """The data plane's state."""
+        return self.plane.state()
+
+    def learn(self, data: bytes) -> None:
+        """What the keeper learned from all workers."""
+        self.plane.learn(Learned.from_bytes(data))
+
+
+def run_worker(handover: Handover, index: int) -> None:
+    """Serve until told to stop. Called in the fork."""
+    listening = handover.worker_sockets[index]
+    handover.keep_only(listening)
+    gc.set_threshold(GC_THRESHOLD)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(handover, index, listening))
+
+
+async def _serve(handover: Handover, index: int, listening: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    stop = StopSignal(loop)
+    active = read_active(handover.directory)
+    configuration, keys = _build(active)
+    capture = configuration.capture
+    journal = Journal(
+        capture.directory,
+        node=node_name(),
+        worker=index,
+        durability=capture.durability,
+        on_error=capture.on_error,
+        loop=loop,
+    )
+    plane = DataPlane(loop=loop, journal=journal, worker=index)
+    tls = listener_tls(configuration.listen.tls)
+    worker = Worker(handover, index, plane, tls)
+    worker.take_up(active, configuration, keys)
+    await plane.listen(listening, tls)
+    tasks = TaskKeeper(_report_failure)
+    link = Link(handover.control_path, index, os.getpid(), worker, _report_trouble)
+    tasks.start("keeper link", link.run())
+    handover.tell(f"worker {index} ready")
+    gc.freeze()
+    await stop.asked.wait()
+    await _drain(plane, stop)
+    link.report_now()
+    await link.flush(FLUSH_S)
+    await tasks.close()
+    plane.close()
+    journal.close()
+
+
+async def _drain(plane: DataPlane, stop: StopSignal) -> None:
+    """Finish what is being served, until the second signal."""
+    plane.begin_drain()
+    drained = asyncio.ensure_future(plane.drained(DRAIN_S))
+    hurried = asyncio.ensure_future(stop.now.wait())
+    await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
+    drained.cancel()
+    hurried.cancel()
+
+
+def _build(active: Active) -> tuple[Configuration, Keys | None]:
+    """A pepper that became unreadable must not stop the service: then no key is valid."""
+    try:
+        return build_active(active)
+    except KeyFileError as error:
+        log("keys_unusable", error=str(error))
+        return build_active(msgspec.structs.replace(active, keys_text=""))
+
+
+def node_name() -> str:
+    """This machine's name as records carry it: letters, digits, dot and dash, at most 64."""
+    name = "".join(c if c.isalnum() or c in ".-" else "-" for c in socket.gethostname())
+    return name[:64] or "node"
+
+
+def listener_tls(files: TlsFiles | None) -> ssl.SSLContext | None:
+    """TLS 1.2 or newer, HTTP/1.1 only."""
+    if files is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    load_certificate(context, files)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Read certificate and key again; connections made from now on use them."""
+    context.load_cert_chain(files.certificate, files.key)
+
+
+def _report_trouble(message: str) -> None:
+    log("keeper_link", error=message)
+
+
+def _report_failure(name: str, error: BaseException) -> None:
+    log("task_failed", level="error", task=name, **describe_failure(error))

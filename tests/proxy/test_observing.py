@@ -1,0 +1,91 @@
+"""What is learned of a finished request."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pointsman.tokens import Usage
+from policies.features import parse_chat, read_features
+from proxy.observing import observations, prompt_bytes_of
+from telemetry.record import AttemptRecord, RequestRecord
+
+BODY = b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}], "tools": [{"a": 1}]}'
+
+
+def attempt(**changes: Any) -> AttemptRecord:
+    plain = AttemptRecord(
+        kind="primary",
+        backend="local",
+        model="m",
+        start_us=0,
+        first_byte_us=40_000,
+        total_us=150_000,
+        http_status=200,
+        error_type=None,
+        finish_reason="stop",
+        usage=Usage(10, 5),
+        cost_usd=None,
+        confidence=None,
+        mean_logprob=None,
+        min_logprob=None,
+        served_at_once=1,
+        won=True,
+        body=None,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def record(*attempts: AttemptRecord, **changes: Any) -> RequestRecord:
+    plain = RequestRecord(
+        id="x",
+        ts_us=0,
+        api="chat",
+        status="ok",
+        complete=True,
+        capture="full",
+        http_status=200,
+        task="extract",
+        request=BODY,
+        attempts=attempts,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def test_each_attempt_that_answered_is_learned_from() -> None:
+    seen = list(observations(record(attempt(), attempt(backend="gpt-4", won=False))))
+    assert [(o.backend, o.task, o.total_s, o.completed) for o in seen] == [
+        ("local", "extract", 0.15, True),
+        ("gpt-4", "extract", 0.15, True),
+    ]
+
+
+def test_the_first_token_is_known_of_streams_only() -> None:
+    assert next(observations(record(attempt()))).first_token_s is None
+    assert next(observations(record(attempt(), is_stream=True))).first_token_s == 0.04
+
+
+@pytest.mark.parametrize("failure", ["reset", "status", "cut", "client_gone"])
+def test_a_failure_teaches_nothing_about_speed(failure: str) -> None:
+    assert list(observations(record(attempt(error_type=failure)))) == []
+
+
+def test_a_time_limit_counts_as_that_slow_but_not_as_an_answer() -> None:
+    (seen,) = observations(record(attempt(error_type="timeout", total_us=2_000_000)))
+    assert (seen.total_s, seen.completed, seen.usage) == (2.0, False, Usage())
+
+
+def test_measures_the_prompt_as_the_decision_did() -> None:
+    features = read_features(
+        parse_chat(BODY),
+        body_bytes=len(BODY),
+        label_headers={},
+        conversation_header=None,
+        caller=None,
+    )
+    assert prompt_bytes_of(record()) == features.prompt_bytes
+
+
+def test_a_body_that_was_not_kept_or_not_readable_has_only_its_length() -> None:
+    assert prompt_bytes_of(record(request=None)) == 0
+    assert prompt_bytes_of(record(request=b"not json")) == 8
