@@ -177,6 +177,12 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             interval_us=2_000,
         ),
         Scenario(
+            "stream-burst",
+            "64 streams, as fast as they go (many chunks a read: nobody's cost of one chunk)",
+            5_120 // scale,
+            chunks=100,
+        ),
+        Scenario(
             "stream-hidden",
             "64 streams, 3,200 chunks/s, usage not asked for (asked upstream, hidden again)",
             slow_streams,
