@@ -1,0 +1,78 @@
+import pytest
+
+from tests.support.policy_cases import errors_of, warnings_of
+
+CHECKS = "checks: {c: {in_prompt: true}}\n"
+
+
+def text_of(words):
+    return f"{CHECKS}routes: {{default: {{{words}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("candidates: local, prefer: weighted", "prefer: weighted needs weights"),
+        ("candidates: local, weights: {late: $1}", "weights count only with prefer: weighted"),
+        (
+            "candidates: local, confidence: {accept: calibrated}",
+            "accept: calibrated needs require.error",
+        ),
+        ("candidates: local, confidence: {from: agreement}", "need each other"),
+        ("candidates: local, confidence: {agree_with: gpt-4}", "need each other"),
+        (
+            "candidates: local, checks: c, confidence: {from: schema}",
+            "checks are listed, but confidence.from leaves them out",
+        ),
+        ("candidates: local, escalate: {to: local}", "'local' is who answered in the first place"),
+        (
+            "candidates: local, escalate: {to: gpt-4, within: 2s}, timeout: {total: 1s}",
+            "escalate.within: 2 s is longer than timeout.total: 1 s",
+        ),
+    ],
+)
+def test_words_that_exclude_each_other_are_refused(words, message):
+    errors = errors_of(text_of(words))
+    assert len(errors) == 1
+    assert message in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("candidates: local, if_none: reject", "if_none never applies: nothing is required"),
+        ("candidates: local, confidence: {from: checks}", "the route lists none: always unknown"),
+        ("candidates: gpt-4, confidence: {from: logprobs}", "no candidate has logprobs: true"),
+        ("candidates: local, escalate: {to: gpt-4}, hold: none", "before it can be escalated"),
+        ("candidates: local, escalate: {to: gpt-4, max_steps: 3}", "3 attempts at most"),
+        ("candidates: local, on_failure: local", "only the candidate that failed"),
+    ],
+)
+def test_words_that_mean_less_than_they_say_are_warned_about(words, message):
+    warnings = warnings_of(text_of(words))
+    assert len(warnings) == 1
+    assert message in warnings[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "candidates: local, checks: c",
+        "candidates: local, checks: c, confidence: {from: [checks, logprobs], accept: 0.7}",
+        "candidates: [local, gpt-4], escalate: {to: [local, gpt-4]}",
+        "candidates: local, escalate: {to: gpt-4, within: 2s}, timeout: {total: 2s}",
+        "candidates: local, require: {cost: {max: $1}}, if_none: reject",
+        "candidates: local, on_failure: [local, gpt-4]",
+    ],
+)
+def test_words_that_go_together_pass(words):
+    assert warnings_of(text_of(words)) == []
+
+
+def test_contradiction_stands_at_the_later_word():
+    assert errors_of("""
+        routes:
+          default:
+            candidates: local
+            weights: {late: $1}
+    """) == ["4:5: weights count only with prefer: weighted"]
