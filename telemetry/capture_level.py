@@ -24,7 +24,7 @@ def reduced(record: RequestRecord) -> RequestRecord:
         status=record.status,
         complete=record.complete,
         capture="off",
-        http_status=record.http_status,
+        http_status=None,
         route=record.route,
         backend=record.backend,
         usage=record.usage,
@@ -45,6 +45,8 @@ def _without_bodies(record: RequestRecord) -> RequestRecord:
         attempts=tuple(map(_without_body, record.attempts)),
         request_sha256=_hash(record.request) or record.request_sha256,
         response_sha256=_hash(record.response) or record.response_sha256,
+        request_bytes=_length(record.request, record.request_bytes),
+        response_bytes=_length(record.response, record.response_bytes),
     )
 
 
@@ -54,3 +56,7 @@ def _without_body(attempt: AttemptRecord) -> AttemptRecord:
 
 def _hash(body: bytes | None) -> bytes | None:
     return None if body is None else sha256(body).digest()
+
+
+def _length(body: bytes | None, given: int | None) -> int | None:
+    return given if body is None else len(body)

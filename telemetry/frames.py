@@ -25,6 +25,10 @@ FORMAT_VERSION: Final = 1
 MAGIC: Final = "pointsman journal"
 SEGMENT_SUFFIX: Final = ".seg"
 
+TORN_TAIL: Final = "torn tail"
+CORRUPT: Final = "corrupt"
+MISSING: Final = "missing"
+
 PAYLOAD_BYTES_MAX: Final = 1 << 28
 """256 MiB: more than `limits.body` will be; larger answers come in parts."""
 
@@ -52,6 +56,8 @@ class SegmentHeader(msgspec.Struct, frozen=True, array_like=True):
     version: int
     node: str
     worker: int
+    writer: str
+    """One life of one worker: segments of one writer follow each other."""
     created_us: int
 
 
@@ -146,7 +152,7 @@ def scan(
             continue
         first_record = next_sequence or 1  # the header is a frame but no record
         lost = max(0, after.sequence - first_record)
-        found.append(Damage(base + position, after.offset, "corrupt", lost))
+        found.append(Damage(base + position, after.offset, CORRUPT, lost))
         next_sequence = after.sequence
         position = after.offset - base
     return Scan(found, base + position, 0)
@@ -188,11 +194,11 @@ def _marks(data: bytes, position: int, sync: bytes) -> Iterator[int]:
 
 def _missing(frame: Frame, next_sequence: int) -> Damage:
     """Whole frames are gone between two others: deleted, not damaged."""
-    return Damage(frame.offset, frame.offset, "missing", max(0, frame.sequence - next_sequence))
+    return Damage(frame.offset, frame.offset, MISSING, max(0, frame.sequence - next_sequence))
 
 
 def _tail(data: bytes, position: int, base: int, *, needed: int) -> Damage:
     """A last frame that lacks bytes was never finished (torn); a full one was damaged."""
     if needed > len(data) - position:
-        return Damage(base + position, base + len(data), "torn tail", 0)
-    return Damage(base + position, base + len(data), "corrupt", 1)
+        return Damage(base + position, base + len(data), TORN_TAIL, 0)
+    return Damage(base + position, base + len(data), CORRUPT, 1)

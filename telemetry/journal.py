@@ -27,20 +27,19 @@ import msgspec
 from .capture_level import reduced
 from .config import Durability, OnError
 from .frames import PAYLOAD_BYTES_MAX, Kind
-from .record import BodyPart, EventRecord, FeedbackRecord, LabelRecord, RequestRecord
+from .record import GAP_EVENT, BodyPart, EventRecord, FeedbackRecord, LabelRecord, RequestRecord
+from .segment_file import JOURNAL_FOLDER
 from .segment_writer import SEGMENT_BYTES_MAX, SegmentWriter
 from .sync import Synchroniser
 
 Release = Callable[[bool], None]
 
-JOURNAL_FOLDER: Final = "journal"
 QUEUE_BYTES_MAX: Final = 64 << 20  # only a stalled disk fills it; what is beyond is not kept
 EARLY_WRITE_BYTES: Final = 1 << 20  # a turn with large bodies writes before it ends
 SYNC_EVERY_S: Final = 0.1  # what a power cut may take in `process`
 SYNC_AFTER_ERROR_S: Final = 1.0
 SYNC_TRIES: Final = 2
 MAIMED_MAX: Final = 10_000  # answers with a lost part; beyond, the oldest is forgotten
-GAP: Final = "gap"
 
 
 class JournalCounters(msgspec.Struct):
@@ -230,7 +229,7 @@ class Journal:
             self._lose(entry)
 
     def _gap_entry(self, records: int) -> _Entry:
-        event = EventRecord(time.time_ns() // 1000, GAP, self._worker, records, "disk")
+        event = EventRecord(time.time_ns() // 1000, GAP_EVENT, self._worker, records, "disk")
         return _Entry(Kind.EVENT, self._encode(event))
 
     def _confirm(self, entry: _Entry) -> None:

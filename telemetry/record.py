@@ -19,6 +19,9 @@ AttemptKind = Literal[
 ]  # fmt: skip
 CaptureLevel = Literal["full", "metadata", "off"]
 
+GAP_EVENT = "gap"
+"""Name of the event that counts records a writer could not keep."""
+
 
 class CandidateRecord(msgspec.Struct, frozen=True, array_like=True):
     """One candidate as the decision saw it; row of the table `decisions`."""
@@ -60,6 +63,14 @@ class AttemptRecord(msgspec.Struct, frozen=True, array_like=True):
     won: bool
     body: bytes | None
     """The backend's body where it is not what the client received; else None."""
+
+
+class PlanRecord(msgspec.Struct, frozen=True, array_like=True):
+    """One call the decision allowed to follow, and on what condition."""
+
+    step: str
+    backend: str
+    condition: str
 
 
 class RequestRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -135,6 +146,11 @@ class RequestRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     request_sha256: bytes | None = None
     """Given by the writer where the body itself is not kept; else the fold computes it."""
     response_sha256: bytes | None = None
+    request_bytes: int | None = None
+    """As the hashes: given where the body itself is not kept."""
+    response_bytes: int | None = None
+    plan: tuple[PlanRecord, ...] = ()
+    """What might have followed the first attempt, in order."""
 
 
 class BodyPart(msgspec.Struct, frozen=True, array_like=True):

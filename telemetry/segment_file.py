@@ -13,14 +13,15 @@ from typing import Final
 import msgspec
 
 from .frames import (
-    FORMAT_VERSION,
-    MAGIC,
     SEGMENT_SUFFIX,
     FrameWriter,
     Kind,
     SegmentHeader,
     keys_of,
 )
+
+JOURNAL_FOLDER: Final = "journal"
+"""Inside the capture directory."""
 
 BUFFERS_MAX: Final = 1024  # IOV_MAX on Linux: more buffers fail with EINVAL
 _MODE = 0o600  # bodies are other people's text
@@ -39,14 +40,11 @@ class SegmentFile:
         self.synced_size = 0
 
     @classmethod
-    def create(
-        cls, directory: Path, name: str, *, node: str, worker: int, created_us: int
-    ) -> "SegmentFile":
+    def create(cls, directory: Path, name: str, *, header: SegmentHeader) -> "SegmentFile":
         """A new segment with its header written. OSError leaves nothing behind."""
         path = directory / f"{name}{SEGMENT_SUFFIX}"
         unnamed = directory / f"{name}.new"
         frames = FrameWriter(keys_of(path.name))
-        header = SegmentHeader(MAGIC, FORMAT_VERSION, node, worker, created_us)
         payload = msgspec.msgpack.encode(header)
         first = frames.head(Kind.HEADER, payload) + payload
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from .frames import OVERHEAD_BYTES, Kind
+from .frames import FORMAT_VERSION, MAGIC, OVERHEAD_BYTES, Kind, SegmentHeader
 from .ids import new_id
 from .segment_file import BUFFERS_MAX, SegmentFile
 
@@ -55,6 +55,7 @@ class SegmentWriter:
         self.last_error: str | None = None
         self._node = node
         self._worker = worker
+        self._writer = new_id()
         self._clock_s = clock_s
         self._segment_bytes_max = segment_bytes_max
         self._retry_at_s: float | None = None
@@ -88,6 +89,7 @@ class SegmentWriter:
                 self._retry_at_s = None
                 if segment.size >= self._segment_bytes_max:
                     self.seal()
+                    self._create()  # a folder must not see this writer without a segment
                 return kept
             if self.live is segment:
                 break
@@ -129,9 +131,14 @@ class SegmentWriter:
             self.live = SegmentFile.create(
                 self.directory,
                 f"{new_id()}.w{self._worker}",
-                node=self._node,
-                worker=self._worker,
-                created_us=time.time_ns() // 1000,
+                header=SegmentHeader(
+                    MAGIC,
+                    FORMAT_VERSION,
+                    self._node,
+                    self._worker,
+                    self._writer,
+                    time.time_ns() // 1000,
+                ),
             )
         except OSError as error:
             self.note(error, "create segment")

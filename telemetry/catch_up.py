@@ -1,0 +1,85 @@
+"""For commands: see everything that was answered before they began.
+
+Whoever holds the fold lock folds. Where nobody does, the command does it itself; where a keeper
+runs, the command waits until the keeper's fold has passed what the journal held at the start.
+"""
+
+import time
+from pathlib import Path
+from typing import Final
+
+from .errors import FoldTimeout, Locked
+from .fold import Folder
+from .segment_file import JOURNAL_FOLDER
+from .segments import list_segments
+from .store import LEARNING_FILE, open_for_reading
+
+CATCH_UP_S: Final = 60.0
+_POLL_S: Final = 0.05
+
+
+def ensure_folded(directory: Path, timeout_s: float = CATCH_UP_S) -> None:
+    """Return once the store has every record that was in the journal when this was called.
+
+    Raises FoldTimeout where the lock's holder does not get there in time.
+    """
+    journal = directory / JOURNAL_FOLDER
+    wanted = _sizes(journal)
+    if not wanted:
+        return
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            folder = Folder(directory)
+        except Locked as locked:
+            holder = locked.holder
+        else:
+            _fold(folder)
+            return
+        if _is_behind(directory, wanted):
+            return
+        if time.monotonic() >= deadline_s:
+            raise FoldTimeout(
+                f"process {holder} holds {directory} and has not folded its journal within"
+                f" {timeout_s:g} s; is it stopped, or is the disk full?"
+            )
+        time.sleep(_POLL_S)
+
+
+def _fold(folder: Folder) -> None:
+    try:
+        folder.fold_all()
+    finally:
+        folder.close()
+
+
+def _sizes(journal: Path) -> dict[str, int]:
+    """Segments and how much they hold now."""
+    sizes = {}
+    for path in list_segments(journal):
+        try:
+            sizes[path.name] = path.stat().st_size
+        except FileNotFoundError:  # folded just now
+            continue
+    return sizes
+
+
+def _is_behind(directory: Path, wanted: dict[str, int]) -> bool:
+    """Every segment in `wanted` is gone or folded that far (a cut-back one: as far as it goes)."""
+    sizes = _sizes(directory / JOURNAL_FOLDER)
+    done = _progress(directory)
+    return all(
+        segment not in sizes or done.get(segment, 0) >= min(size, sizes[segment])
+        for segment, size in wanted.items()
+    )
+
+
+def _progress(directory: Path) -> dict[str, int]:
+    path = directory / LEARNING_FILE
+    if not path.exists():
+        return {}
+    connection = open_for_reading(path)
+    try:
+        return dict(connection.execute("select segment, bytes_done from fold_progress").fetchall())
+    finally:
+        connection.close()

@@ -1,0 +1,124 @@
+"""One read of one segment, sorted by where its frames go. Pure."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from .day_store import DayBatch, Gap
+from .frames import Damage, Frame, Kind
+from .learning_store import LearningBatch, event_row, feedback_row, label_row
+from .record import GAP_EVENT, BodyPart, EventRecord, FeedbackRecord, LabelRecord, RequestRecord
+from .rows import Row
+from .store import day_at, day_of
+
+_decode_record: Final = msgspec.msgpack.Decoder(RequestRecord).decode
+_decode_part: Final = msgspec.msgpack.Decoder(BodyPart).decode
+_decode_feedback: Final = msgspec.msgpack.Decoder(FeedbackRecord).decode
+_decode_label: Final = msgspec.msgpack.Decoder(LabelRecord).decode
+_decode_event: Final = msgspec.msgpack.Decoder(EventRecord).decode
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The segment a read comes from."""
+
+    segment: str
+    node: str
+    worker: int
+    writer: str
+    created_us: int
+
+
+class FoldBatch:
+    """What goes to each day file and to `learning.db`.
+
+    `bytes_done(day)` is how far in this segment a day file reaches already; what lies before
+    that is left out for that day.
+    """
+
+    def __init__(self, source: Source, bytes_done: Callable[[str], int]) -> None:
+        self.source = source
+        self.days: dict[str, DayBatch] = {}
+        self.learning = LearningBatch()
+        self.damages: list[Damage] = []
+        self.parts = 0
+        self.verdicts = 0
+        self._bytes_done = bytes_done
+        self._done: dict[str, int] = {}
+
+    def add(self, found: Sequence[Frame | Damage]) -> None:
+        """Sort `found`, in the segment's order."""
+        for item in found:
+            if isinstance(item, Damage):
+                self._add_damage(item)
+            else:
+                self._add_frame(item)
+
+    def _add_frame(self, frame: Frame) -> None:
+        try:
+            if frame.kind == Kind.REQUEST:
+                record = _decode_record(frame.payload)
+                self._add_item(record, record.ts_us, frame)
+            elif frame.kind == Kind.PART:
+                self._add_item(_decode_part(frame.payload), self.source.created_us, frame)
+                self.parts += 1
+            elif frame.kind != Kind.HEADER:
+                self._add_other(frame)
+        except msgspec.MsgspecError:
+            self._add_unread(frame)
+
+    def _add_item(self, item: RequestRecord | BodyPart, ts_us: int, frame: Frame) -> None:
+        day = day_of(item.id, ts_us)
+        batch = self._day(day)
+        if frame.end > self._done[day]:
+            batch.items.append(item)
+
+    def _add_other(self, frame: Frame) -> None:
+        if frame.kind == Kind.FEEDBACK:
+            self.learning.feedback.append(feedback_row(_decode_feedback(frame.payload)))
+            self.verdicts += 1
+        elif frame.kind == Kind.LABEL:
+            self.learning.labels.append(label_row(_decode_label(frame.payload)))
+            self.verdicts += 1
+        elif frame.kind == Kind.EVENT:
+            self._add_event(_decode_event(frame.payload), frame)
+        else:
+            self._add_unread(frame)
+
+    def _add_event(self, event: EventRecord, frame: Frame) -> None:
+        source = self.source
+        self.learning.events.append(event_row(event, source.segment, frame.offset, source.node))
+        if event.name == GAP_EVENT:
+            gap = Gap(event.ts_us, event.worker, event.text or "disk", event.number)
+            self._add_gap(gap, frame.end)
+
+    def _add_unread(self, frame: Frame) -> None:
+        """A kind, or a shape, that a later version wrote: kept as it is."""
+        row: Row = (
+            self.source.segment,
+            frame.offset,
+            frame.kind,
+            self.source.created_us,
+            bytes(frame.payload),
+        )
+        self.learning.unread.append(row)
+
+    def _add_damage(self, damage: Damage) -> None:
+        self.damages.append(damage)
+        if damage.frames_lost:
+            source = self.source
+            gap = Gap(source.created_us, source.worker, damage.reason, damage.frames_lost)
+            self._add_gap(gap, damage.end)
+
+    def _add_gap(self, gap: Gap, end: int) -> None:
+        day = day_at(gap.ts_us // 1_000_000)
+        batch = self._day(day)
+        if end > self._done[day]:
+            batch.gaps.append(gap)
+
+    def _day(self, day: str) -> DayBatch:
+        batch = self.days.get(day)
+        if batch is None:
+            batch = self.days[day] = DayBatch()
+            self._done[day] = self._bytes_done(day)
+        return batch

@@ -1,0 +1,108 @@
+"""The files of the store: their names, and how they are opened.
+
+    DIRECTORY/                    0700
+      capture-2026-10-11.db       one UTC day of requests, by the id's own time
+      learning.db                 what outlives a day
+      journal/*.seg               not yet folded
+      fold.lock, serve.lock
+
+Only the holder of the fold lock writes; everybody else opens read-only. WAL lets both go on at
+once; `synchronous=FULL` makes a commit the moment after which a segment may go.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from .ids import milliseconds_of
+from .migrations import StoreKind, migrate
+
+LEARNING_FILE: Final = "learning.db"
+DAY_S: Final = 86_400
+BUSY_S: Final = 10.0
+STATEMENTS_MAX: Final = 256  # one a set of columns that are not null, see bulk_insert
+CACHE_KIB: Final = 16 * 1024
+PAGE_BYTES: Final = 8192
+CHECKPOINT_PAGES: Final = 4000  # 32 MB of log: pages written often are copied once
+_DAY_FILE: Final = re.compile(r"capture-(\d{4}-\d{2}-\d{2})\.db")
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make the directory, closed to others; one that exists is left as it is."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def day_of(identifier: str, ts_us: int) -> str:
+    """`YYYY-MM-DD` (UTC) of an id, or of `ts_us` where the id tells no time."""
+    milliseconds = milliseconds_of(identifier)
+    return day_at(ts_us // 1_000_000 if milliseconds is None else milliseconds // 1000)
+
+
+def day_at(moment_s: int) -> str:
+    """`YYYY-MM-DD` (UTC) of seconds since the epoch."""
+    return _day_name(moment_s // DAY_S)
+
+
+@lru_cache(maxsize=64)
+def _day_name(number: int) -> str:
+    return datetime.fromtimestamp(number * DAY_S, UTC).strftime("%Y-%m-%d")
+
+
+def day_path(directory: Path, day: str) -> Path:
+    """The file of one day."""
+    return directory / f"capture-{day}.db"
+
+
+def days(directory: Path) -> list[str]:
+    """The days there are files of, oldest first."""
+    if not directory.is_dir():
+        return []
+    matches = (_DAY_FILE.fullmatch(path.name) for path in directory.iterdir())
+    return sorted(match[1] for match in matches if match is not None)
+
+
+def open_for_writing(path: Path, kind: StoreKind) -> sqlite3.Connection:
+    """A connection in autocommit, its schema up to date, its file closed to others."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENTS_MAX,
+    )
+    try:
+        for pragma in (
+            f"page_size = {PAGE_BYTES}",  # takes effect on a new file only
+            "journal_mode = wal",
+            "synchronous = full",
+            "secure_delete = on",
+            f"cache_size = -{CACHE_KIB}",
+            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        ):
+            connection.execute(f"pragma {pragma}").fetchall()
+        migrate(connection, kind, str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """A read-only connection with rows by name."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def day_files(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Days and their files, oldest first."""
+    for day in days(directory):
+        yield day, day_path(directory, day)
