@@ -1,0 +1,181 @@
+"""Decisions: the golden cases of `golden/*.yaml`, and what must hold of all of them.
+
+A case gives a route (or a whole request), what was seen, and what the decision must say; keys
+that a case does not name are not looked at.
+"""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
+
+from pointsman.tokens import Price
+from policies.decide import World, decide
+from policies.facts import BackendFacts, Expect
+from tests.support.policy_cases import (
+    BACKENDS,
+    chat,
+    features_of,
+    learned_from,
+    observation,
+    policy_of,
+    route_of,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden_cases():
+    for file in sorted(GOLDEN.glob("*.yaml")):
+        text = file.read_text()
+        for case in yaml.safe_load(text)["cases"]:
+            yield pytest.param(text, case, id=f"{file.stem}: {case['name']}")
+
+
+def backends_of(document):
+    facts = {**BACKENDS, "free": BackendFacts("free")}
+    for name, words in document.get("backends", {}).items():
+        expect = Expect(**words["expect"]) if "expect" in words else None
+        facts[name] = BackendFacts(name, Price(**words["price"]), expect)
+    return facts
+
+
+def request_of(case):
+    request = {"model": case.get("route"), "labels": {}, **case.get("request", {})}
+    features = features_of(
+        chat(model=request["model"], max_tokens=request.get("max_tokens")),
+        labels={"task": "t", **request["labels"]},
+    )
+    return replace(features, prompt_bytes=request.get("prompt_bytes", 400))
+
+
+def world_of(case):
+    seen = [dict(words) for words in case.get("seen", [])]
+    return World(
+        learned_from(*[(words.pop("count"), observation(**words)) for words in seen]),
+        in_flight=case.get("in_flight", {}),
+        unavailable=case.get("unavailable", {}),
+        certified=frozenset(case.get("certified", ())),
+    )
+
+
+@pytest.mark.parametrize(("text", "case"), list(golden_cases()))
+def test_golden(text, case):
+    policy = policy_of(text, backends_of(yaml.safe_load(text)))
+    features = request_of(case)
+    match = policy.route_for(features.model, features.labels)
+    decision = decide(policy, match, features, world_of(case), decision_id="d", seed=7)
+    expect = case["expect"]
+    assert decision.chosen == expect["chosen"]
+    assert decision.reason == expect.get("reason", decision.reason)
+    assert decision.route.name == expect.get("route", decision.route.name)
+    candidates = {candidate.backend: asdict(candidate) for candidate in decision.candidates}
+    for name, words in expect.get("candidates", {}).items():
+        for key, value in words.items():
+            found = candidates[name][key]
+            assert found == (
+                value if isinstance(value, str | None) else pytest.approx(value, rel=0.05)
+            ), f"{name}.{key}"
+    plan = [[step.step, step.backend, step.condition] for step in decision.plan]
+    assert plan == expect.get("plan", plan)
+
+
+def decision_of(words, world=None, **request):
+    match = route_of(words)
+    policy = policy_of("routes: {default: {candidates: [gpt-4]}}")
+    return decide(
+        policy, match, features_of(chat(**request)), world or World(learned_from()),
+        decision_id="d-1", seed=42,
+    )  # fmt: skip
+
+
+def test_decision_carries_its_identity():
+    decision = decision_of("candidates: [local, gpt-4]", World(learned_from((3, observation()))))
+    assert (decision.decision_id, decision.seed, decision.state) == ("d-1", 42, "v3")
+    assert decision.policy == policy_of("routes: {default: {candidates: [gpt-4]}}").digest
+
+
+def test_single_candidate_is_the_only_one():
+    assert decision_of("candidates: local").reason == "the only candidate"
+
+
+def test_more_choices_may_take_more_tokens():
+    words = "candidates: local, require: {latency: {p90: 200ms}}"
+    assert decision_of(words, max_tokens=12).candidates[0].latency_p_within == 1
+    assert decision_of(words, max_tokens=12, n=3).candidates[0].latency_p_within is None
+
+
+def test_weights_fall_back_to_the_cheapest_until_they_are_built():
+    decision = decision_of("candidates: [gpt-4, local], prefer: weighted, weights: {late: $1}")
+    assert (decision.chosen, decision.reason) == ("local", "cheapest of 2")
+
+
+NAMES = list(BACKENDS)
+SEEN = st.lists(
+    st.tuples(
+        st.integers(min_value=1, max_value=30),
+        st.builds(
+            observation,
+            backend=st.sampled_from(NAMES),
+            prompt=st.integers(0, 5000),
+            completion=st.integers(0, 5000),
+            total_s=st.floats(0.01, 60),
+        ),
+    ),
+    max_size=6,
+)
+LIMITS = st.sampled_from(
+    [
+        "",
+        ", require: {latency: {p90: 1s}}",
+        ", require: {cost: {max: $0.01}}",
+        ", require: {latency: {p99: 300ms, of: first_token}, cost: {max: $0.001}}",
+        ", require: {error: {max: 5%, reference: o3-mini}}",
+    ]
+)
+
+
+@given(
+    candidates=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True),
+    limits=LIMITS,
+    prefer=st.sampled_from(["cheapest", "fastest", "surest"]),
+    if_none=st.sampled_from(["surest", "cheapest", "fastest", "reject"]),
+    seen=SEEN,
+    out=st.sets(st.sampled_from(NAMES)),
+    certified=st.booleans(),
+)
+def test_what_holds_of_every_decision(candidates, limits, prefer, if_none, seen, out, certified):
+    world = World(
+        learned_from(*seen),
+        unavailable=dict.fromkeys(out, "test"),
+        certified=frozenset({"r"} if certified else ()),
+    )
+    words = f"candidates: {candidates}{limits}, prefer: {prefer}, if_none: {if_none}"
+    decision = decision_of(words.replace("'", ""), world)
+    by_name = {candidate.backend: candidate for candidate in decision.candidates}
+    assert sum(candidate.propensity for candidate in decision.candidates) == (
+        0 if decision.chosen is None else 1
+    )
+    for candidate in decision.candidates:
+        assert candidate.reason
+        assert candidate.cost_usd is None or candidate.cost_usd >= 0
+        assert candidate.latency_p_within is None or 0 <= candidate.latency_p_within <= 1
+        if candidate.latency_p50_s is not None:
+            assert candidate.latency_p50_s <= candidate.latency_p95_s
+    eligible = [c for c in decision.candidates if c.eligible]
+    if decision.chosen is None:
+        assert if_none == "reject"
+        assert not eligible
+        assert decision.plan == ()
+        return
+    chosen = by_name[decision.chosen]
+    assert decision.plan[0].backend == decision.chosen
+    if eligible:
+        assert chosen.eligible
+        if prefer == "cheapest" and all(c.cost_usd is not None for c in eligible):
+            assert chosen.cost_usd == min(c.cost_usd for c in eligible)
+    if decision.chosen in out and not ("error" in limits and not certified):
+        assert out.issuperset(candidates)
