@@ -194,7 +194,8 @@ def _take_reference(route: Route, views: list[_View]) -> tuple[_View, str]:
         if view.backend != limit.reference:
             view.failure = f"not certified: only the reference {limit.reference} may answer"
     chosen = next(view for view in views if view.backend == limit.reference)
-    return chosen, f"no certified lock for error {limit.max * 100:.4g}%: reference {limit.reference}"
+    promise = f"error {limit.max * 100:.4g}%"
+    return chosen, f"no certified lock for {promise}: reference {limit.reference}"
 
 
 def _best(prefer: Preference, compiled: CompiledRoute, views: list[_View]) -> _View:

@@ -15,8 +15,11 @@ class SchemaCheck:
 
     def __init__(self, schema: object) -> None:
         """Raises ValueError with the schema's fault."""
-        self.source = msgspec.json.encode(schema, order="deterministic").decode()
         self._validator = _compile(schema)
+        try:
+            self.source = msgspec.json.encode(schema, order="deterministic").decode()
+        except (TypeError, RecursionError) as error:
+            raise ValueError(f"not a usable JSON schema: {error}") from None
 
     def __repr__(self) -> str:
         return f"SchemaCheck({self.source})"

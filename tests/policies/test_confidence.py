@@ -1,0 +1,130 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.confidence import Answer, judge
+from tests.support.policy_cases import policy_of
+
+POLICY = policy_of("""
+    checks:
+      is_amount: {at: /payoff, schema: {type: number, minimum: 0}}
+      is_in_prompt: {at: /payoff, in_prompt: true}
+    routes:
+      checked: {candidates: local, checks: [is_amount, is_in_prompt]}
+      schema: {candidates: local, confidence: {from: schema}}
+      logprobs: {candidates: local, confidence: {from: logprobs}}
+      all: {candidates: local, checks: is_amount, confidence: {from: [checks, schema, logprobs]}}
+      default: {candidates: local}
+""")
+SCHEMA = {"type": "object", "required": ["payoff"]}
+PROMPT = "Payoff 1,250.10 as of today"
+RIGHT = '{"payoff": 1250.1}'
+
+
+def judged(route, text=RIGHT, *, prompt=PROMPT, schema=None, **answer):
+    return judge(
+        POLICY.route_for(route, {}).route,
+        Answer(text, **{"finish_reason": "stop", **answer}),
+        prompt_text=prompt,
+        response_schema=schema,
+    )
+
+
+def test_passed_checks_are_full_confidence():
+    found = judged("checked")
+    assert found.value == 1
+    assert found.signals == {
+        "check:is_amount": True, "check:is_in_prompt": True, "schema": None,
+    }  # fmt: skip
+    assert found.reason == "passed: check:is_amount, check:is_in_prompt"
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ('{"payoff": -1250.1}', "check:is_amount, check:is_in_prompt"),
+        ('{"payoff": 99}', "check:is_in_prompt"),
+        ('{"amount": 1250.1}', "check:is_amount, check:is_in_prompt"),
+        ("1250.1 dollars", "check:is_amount, check:is_in_prompt"),
+    ],
+)
+def test_failed_check_is_no_confidence(text, failed):
+    found = judged("checked", text)
+    assert found.value == 0
+    assert found.reason == f"failed: {failed}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"text": None}, "empty"),
+        ({"text": "  \n"}, "empty"),
+        ({"finish_reason": "length"}, "cut by its token limit"),
+        ({"finish_reason": "content_filter"}, "stopped by a filter"),
+    ],
+)
+@pytest.mark.parametrize("route", ["checked", "logprobs"])
+def test_spoilt_answer_is_no_confidence_on_any_judging_route(route, answer, reason):
+    found = judged(route, **answer)
+    assert (found.value, found.reason) == (0, reason)
+
+
+def test_tool_calls_are_an_answer():
+    assert judged("schema", None, has_tool_calls=True).value is None
+
+
+def test_schema_is_the_clients():
+    assert judged("schema", schema=SCHEMA).value == 1
+    assert judged("schema", '{"amount": 1}', schema=SCHEMA).value == 0
+    assert judged("schema", "text", schema=SCHEMA).value == 0
+
+
+@pytest.mark.parametrize("schema", [None, {"type": "nmber"}, {"$ref": "http://127.0.0.1:1/"}])
+def test_schema_that_is_absent_or_unusable_is_unknown(schema):
+    found = judged("schema", schema=schema)
+    assert found.value is None
+    assert found.signals == {"schema": None}
+    assert found.reason == "no signal"
+
+
+def test_logprobs_give_the_geometric_mean():
+    found = judged("logprobs", token_logprobs=(math.log(0.5), math.log(0.98)))
+    assert found.value == pytest.approx(0.7)
+    assert found.signals["logprob_min"] == math.log(0.5)
+    assert found.reason == "tokens 0.7"
+
+
+def test_confidence_does_not_fall_with_length():
+    one = judged("logprobs", token_logprobs=(math.log(0.9),) * 1)
+    many = judged("logprobs", token_logprobs=(math.log(0.9),) * 500)
+    assert one.value == pytest.approx(many.value)
+
+
+@pytest.mark.parametrize("logprobs", [None, (), (math.nan,)])
+def test_without_logprobs_nothing_is_known(logprobs):
+    assert judged("logprobs", token_logprobs=logprobs).value is None
+
+
+def test_impossible_token_is_no_confidence():
+    assert judged("logprobs", token_logprobs=(-math.inf, 0.0)).value == 0
+
+
+def test_the_lowest_signal_decides():
+    sure = (math.log(0.9),)
+    found = judged("all", schema=SCHEMA, token_logprobs=sure)
+    assert found.value == pytest.approx(0.9)
+    assert found.reason == "tokens 0.9, passed: check:is_amount, schema"
+    assert judged("all", '{"payoff": "x"}', schema=SCHEMA, token_logprobs=sure).value == 0
+
+
+def test_route_that_judges_nothing_gives_no_value():
+    found = judged("default", finish_reason="length")
+    assert (found.value, found.signals) == (None, {})
+
+
+@given(st.text(), st.lists(st.floats(max_value=0.01), max_size=5).map(tuple))
+def test_any_answer_has_a_confidence_between_0_and_1_or_none(text, logprobs):
+    found = judged("all", text, schema=SCHEMA, token_logprobs=logprobs)
+    assert found.value is None or 0 <= found.value <= 1

@@ -1,0 +1,254 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from policies.decide import World, decide
+from policies.steps import ATTEMPTS_MAX, Accept, Ask, GiveUp, Outcome, next_step
+from tests.support.policy_cases import features_of, learned_from, observation, policy_of
+
+PLAIN = "candidates: local"
+FALLBACK = "candidates: local, on_failure: [gpt-4, o3-mini]"
+ESCALATING = (
+    "candidates: local, confidence: {from: checks, accept: 0.8}, escalate: {to: [gpt-4, o3-mini]}"
+)
+
+
+def decision_of(words, *seen, seed=1):
+    policy = policy_of(f"routes:\n  r: {{{words}}}\n  default: {{candidates: [gpt-4]}}")
+    match = policy.route_for("r", {})
+    world = World(learned_from(*seen))
+    return decide(
+        policy, match, features_of(labels={"task": "t"}), world, decision_id="d", seed=seed
+    )
+
+
+def step(words, *outcomes, time_left_s=30.0, elapsed_s=1.0, seen=(), seed=1):
+    decision = decision_of(words, *seen, seed=seed)
+    return next_step(decision, outcomes, time_left_s=time_left_s, elapsed_s=elapsed_s)
+
+
+def status(code, backend="local", kind="primary", **more):
+    retryable = more.pop("retryable", code in (408, 409, 425, 429) or code >= 500)
+    return Outcome(
+        backend=backend, kind=kind, failure="status", http_status=code, retryable=retryable, **more
+    )
+
+
+def wire(failure, backend="local", kind="primary", retryable=True, **more):
+    return Outcome(backend=backend, kind=kind, failure=failure, retryable=retryable, **more)
+
+
+def answer(confidence=None, backend="local", kind="primary", **more):
+    return Outcome(backend=backend, kind=kind, http_status=200, confidence=confidence, **more)
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [408, 409, 425, 429, 500, 502, 503, 504, 529])
+def test_retries_what_another_moment_may_cure(code):
+    found = step(PLAIN, status(code))
+    assert (found.backend, found.kind) == ("local", "retry")
+    assert 0 <= found.delay_s <= 0.025
+    assert found.reason == f"local failed (status {code}), again"
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 413, 422])
+@pytest.mark.parametrize("words", [PLAIN, FALLBACK])
+def test_passes_on_what_the_client_must_mend(code, words):
+    assert step(words, status(code)) == GiveUp(0, f"status {code} is passed on")
+
+
+@pytest.mark.parametrize("failure", ["dns", "connect", "tls", "reset", "protocol", "not_json"])
+def test_retries_failures_of_the_wire(failure):
+    assert step(PLAIN, wire(failure)).kind == "retry"
+
+
+@pytest.mark.parametrize("failure", ["timeout", "dns", "connect", "tls", "full"])
+def test_next_backend_at_once_where_the_next_moment_cures_nothing(failure):
+    found = step(FALLBACK, wire(failure))
+    assert found == Ask("gpt-4", "fallback", 0.0, f"local failed ({failure})", 30.0)
+
+
+def test_next_backend_at_once_when_rate_limited():
+    assert step(FALLBACK, status(429)).backend == "gpt-4"
+    assert step(FALLBACK, status(503, retry_after_s=0.1)).backend == "gpt-4"
+
+
+def test_timeout_is_not_retried_on_the_same_backend():
+    assert step(PLAIN, wire("timeout")) == GiveUp(0, "timeout, nobody left to ask")
+
+
+def test_same_backend_once_more_then_the_fallback():
+    first = status(503)
+    assert step(FALLBACK, first).kind == "retry"
+    second = status(503, kind="retry")
+    assert step(FALLBACK, first, second).backend == "gpt-4"
+
+
+def test_fallbacks_go_in_order_and_nobody_is_asked_twice():
+    found = step(FALLBACK, wire("connect"), wire("connect", "gpt-4", "fallback"))
+    assert (found.backend, found.kind) == ("o3-mini", "fallback")
+    own = "candidates: local, on_failure: [local, gpt-4]"
+    assert step(own, wire("connect")).backend == "gpt-4"
+
+
+def test_three_attempts_are_the_most():
+    failures = [status(503), status(503, kind="retry"), status(503, kind="retry")]
+    assert step(PLAIN, *failures) == GiveUp(2, "3 attempts made")
+
+
+def test_spent_quota_goes_to_another_backend_but_not_to_the_same():
+    spent = status(429, retryable=False)
+    assert step(PLAIN, spent) == GiveUp(0, "status 429, nobody left to ask")
+    assert step(FALLBACK, spent).backend == "gpt-4"
+
+
+@pytest.mark.parametrize("words", [PLAIN, FALLBACK])
+def test_nothing_follows_once_the_client_has_seen_a_part(words):
+    found = step(words, wire("cut", is_visible=True))
+    assert found == GiveUp(0, "part of the answer has reached the client")
+    assert isinstance(step(words, wire("cut", retryable=False)), GiveUp)
+
+
+def test_nothing_follows_a_client_that_left():
+    assert step(FALLBACK, wire("client_gone")) == GiveUp(0, "the client has gone")
+
+
+def test_nothing_follows_the_deadline():
+    assert step(FALLBACK, wire("timeout"), time_left_s=0.0) == GiveUp(0, "no time left")
+
+
+def test_waits_as_long_as_asked_and_up_to_half_as_long_again():
+    for seed in range(20):
+        found = step(PLAIN, status(429, retry_after_s=2.0), seed=seed)
+        assert 2.0 <= found.delay_s <= 3.0
+        assert found.time_left_s == pytest.approx(30.0 - found.delay_s)
+
+
+def test_does_not_wait_past_the_deadline():
+    found = step(PLAIN, status(429, retry_after_s=2.0), time_left_s=1.5)
+    assert found == GiveUp(0, "status 429, nobody left to ask")
+
+
+def test_a_wait_of_minutes_is_not_a_plan():
+    found = step(PLAIN, status(503, retry_after_s=301.0), time_left_s=1000.0)
+    assert isinstance(found, GiveUp)
+
+
+def test_waiting_grows_is_drawn_from_the_seed_and_stays_below_its_ceiling():
+    again = [status(503), status(503, kind="retry")]
+    seeds = range(200)
+    first = [step(PLAIN, *again[:1], seed=seed).delay_s for seed in seeds]
+    second = [step(PLAIN, *again, seed=seed).delay_s for seed in seeds]
+    assert first == [step(PLAIN, *again[:1], seed=seed).delay_s for seed in seeds]
+    assert max(first) <= 0.025 < max(second) <= 0.1
+    assert len(set(first)) > 190
+
+
+# -- whole answers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("confidence", [None, 0.8, 1.0])
+def test_trusted_answer_is_accepted(confidence):
+    assert step(ESCALATING, answer(confidence)) == Accept(0)
+
+
+def test_unsure_answer_is_escalated():
+    found = step(ESCALATING, answer(0.5))
+    assert found == Ask("gpt-4", "escalation", 0.0, "confidence 0.5 below 0.8", 30.0)
+
+
+def test_answer_of_a_route_that_judges_nothing_is_accepted():
+    assert step(PLAIN, answer(0.0)) == Accept(0)
+
+
+def test_unsure_answer_with_nobody_to_ask_is_accepted_and_says_so():
+    words = "candidates: local, confidence: {accept: 0.8}"
+    assert step(words, answer(0.5)) == Accept(0, "confidence 0.5 below 0.8, nobody left to ask")
+
+
+def test_escalates_no_more_often_than_max_steps():
+    outcomes = [answer(0.5), answer(0.6, "gpt-4", "escalation")]
+    assert step(ESCALATING, *outcomes) == Accept(1, "confidence 0.6 below 0.8, nobody left to ask")
+    twice = ESCALATING.replace("o3-mini]", "o3-mini], max_steps: 2")
+    assert step(twice, *outcomes).backend == "o3-mini"
+
+
+def test_backend_that_answered_is_not_asked_again():
+    words = ESCALATING.replace("[gpt-4", "[local, gpt-4")
+    assert step(words, answer(0.5)).backend == "gpt-4"
+
+
+def test_of_unsure_answers_the_most_trusted_is_kept():
+    outcomes = [answer(0.6), answer(0.3, "gpt-4", "escalation")]
+    assert step(ESCALATING, *outcomes).index == 0
+    even = [answer(0.6), answer(0.6, "gpt-4", "escalation")]
+    assert step(ESCALATING, *even).index == 1
+
+
+def test_escalation_that_fails_leaves_the_earlier_answer():
+    outcomes = [answer(0.5), status(503, "gpt-4", "escalation")]
+    assert step(ESCALATING, *outcomes) == Accept(0, "escalation to gpt-4 failed (status 503)")
+
+
+def test_escalation_has_until_within_and_no_longer():
+    words = ESCALATING.replace("o3-mini]", "o3-mini], within: 1500ms")
+    assert step(words, answer(0.5), elapsed_s=0.2).time_left_s == pytest.approx(1.3)
+    assert step(words, answer(0.5), elapsed_s=0.2, time_left_s=0.7).time_left_s == 0.7
+    late = step(words, answer(0.5), elapsed_s=1.5)
+    assert late == Accept(0, "confidence 0.5 below 0.8, no time to ask gpt-4")
+
+
+def test_does_not_escalate_to_who_cannot_answer_in_time():
+    words = ESCALATING.replace("candidates: local", "candidates: [local, gpt-4]")
+    slow = (20, observation("gpt-4", total_s=5.0))
+    assert isinstance(step(words, answer(0.5), time_left_s=4.0, seen=[slow]), Accept)
+    assert isinstance(step(words, answer(0.5), time_left_s=6.0, seen=[slow]), Ask)
+
+
+def test_unsure_answer_already_sent_is_accepted():
+    found = step(ESCALATING, answer(0.5, is_visible=True))
+    assert found == Accept(0, "confidence 0.5 below 0.8, but already sent")
+
+
+def test_fallbacks_answer_may_be_escalated_too():
+    words = ESCALATING + ", on_failure: gpt-4"
+    found = step(words, wire("connect"), answer(0.2, "gpt-4", "fallback"))
+    assert (found.backend, found.kind) == ("o3-mini", "escalation")
+
+
+OUTCOMES = st.builds(
+    Outcome,
+    backend=st.just("local"),
+    failure=st.sampled_from([None, "status", "timeout", "connect", "reset", "cut"]),
+    http_status=st.sampled_from([None, 200, 400, 429, 500, 503]),
+    retryable=st.booleans(),
+    retry_after_s=st.none() | st.floats(0, 1000),
+    confidence=st.none() | st.floats(0, 1),
+    is_visible=st.booleans(),
+)
+
+
+@given(
+    words=st.sampled_from([PLAIN, FALLBACK, ESCALATING, ESCALATING + ", on_failure: gpt-4"]),
+    script=st.lists(OUTCOMES, min_size=ATTEMPTS_MAX + 1, max_size=ATTEMPTS_MAX + 1),
+    time_left_s=st.floats(-1, 60),
+    seed=st.integers(0, 2**63),
+)
+def test_every_request_ends_within_its_attempts_and_its_time(words, script, time_left_s, seed):
+    decision = decision_of(words, seed=seed)
+    outcomes = [script[0]]
+    while True:
+        found = next_step(decision, outcomes, time_left_s=time_left_s, elapsed_s=1.0)
+        if not isinstance(found, Ask):
+            break
+        assert not outcomes[-1].is_visible
+        assert 0 <= found.delay_s < time_left_s
+        assert 0 < found.time_left_s <= time_left_s
+        following = replace(script[len(outcomes)], backend=found.backend, kind=found.kind)
+        outcomes.append(following)
+        assert len(outcomes) <= ATTEMPTS_MAX
+    is_whole = outcomes[found.index].failure is None
+    assert is_whole == isinstance(found, Accept)
