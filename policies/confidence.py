@@ -85,7 +85,7 @@ def _combine(signals: dict[str, SignalValue]) -> Confidence:
     passed = [name for name, value in signals.items() if value is True]
     mean = signals.get("logprob_mean")
     if isinstance(mean, float):
-        value = min(1.0, math.exp(mean))
+        value = math.exp(mean)
         return Confidence(value, signals, f"tokens {value:.3g}{_also(passed)}")
     if passed:
         return Confidence(1.0, signals, f"passed: {', '.join(passed)}")
@@ -138,12 +138,12 @@ def _schema(response_schema: object | None, document: _Document) -> bool | None:
 
 
 def _logprobs(logprobs: tuple[float, ...] | None) -> dict[str, SignalValue]:
-    usable = [value for value in logprobs or () if not math.isnan(value)]
+    usable = [min(value, 0.0) for value in logprobs or () if not math.isnan(value)]
     if not usable:
         return {"logprob_mean": None}
     ordered = sorted(usable)
     return {
-        "logprob_mean": math.fsum(usable) / len(usable),
+        "logprob_mean": sum(usable) / len(usable),
         "logprob_min": ordered[0],
         "logprob_p10": ordered[len(ordered) // 10],
         "logprob_p50": ordered[len(ordered) // 2],
