@@ -35,6 +35,18 @@ from .store import open_for_writing
 
 BODY_BYTES_MAX: Final = 900_000_000  # SQLite's own limit is 10^9 for a value
 
+PART_MISSING: Final = "part missing"
+BODY_TOO_LARGE: Final = "body too large"
+ORPHAN_PARTS: Final = "orphan parts"
+UNWRITABLE: Final = "unwritable"
+
+_REFUSALS: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    OverflowError,
+)
+
 
 class SegmentPlace(msgspec.Struct, frozen=True):
     """Where a batch comes from, and how far in its segment it reaches."""
@@ -59,7 +71,18 @@ class DayBatch(msgspec.Struct):
     """What one read of one segment holds for one day, in the segment's order."""
 
     items: list[RequestRecord | BodyPart] = []
+    offsets: list[int] = []
+    """Where in the segment each item stands."""
     gaps: list[Gap] = []
+
+
+class DayResult(msgspec.Struct):
+    """What became of a batch: records that were new, in order, and items SQLite cannot hold."""
+
+    new: list[RequestRecord] = []
+    duplicates: int = 0
+    refused: list[tuple[int, str]] = []
+    """Index in the batch, and why."""
 
 
 class _Rows(msgspec.Struct):
@@ -98,14 +121,14 @@ class DayStore:
         """How far in `segment` this file has everything that is its own."""
         return self._done.get(segment, 0)
 
-    def write(self, batch: DayBatch, place: SegmentPlace, now_us: int) -> list[RequestRecord]:
-        """Commit `batch` durably; the records that were new, in order."""
+    def write(self, batch: DayBatch, place: SegmentPlace, now_us: int) -> DayResult:
+        """Commit `batch` durably."""
         try:
-            new = self._write(batch, place, now_us)
-        except sqlite3.IntegrityError:
-            new = self._write(self._without_known(batch), place, now_us)
+            result = self._write(batch, place, now_us)
+        except _REFUSALS:
+            result = self._write(batch, place, now_us, singly=True)
         self._done[place.segment] = place.end
-        return new
+        return result
 
     def drop_orphans(self, writers: Iterable[str], now_us: int) -> int:
         """Drop parts of `writers`, who are dead; how many answers they belonged to.
@@ -118,7 +141,7 @@ class DayStore:
         [(count,)] = self._all(f"select count(distinct id) {dead} {unknown}", names)
         with self._transaction():
             if count:
-                self._add_gaps([Gap(now_us, -1, "orphan parts", count)])
+                self._add_gaps([Gap(now_us, -1, ORPHAN_PARTS, count)])
             self._connection.execute(f"delete {dead}", names)
         return int(count)
 
@@ -136,23 +159,59 @@ class DayStore:
 
     # -- one transaction --------------------------------------------------------------------
 
-    def _write(self, batch: DayBatch, place: SegmentPlace, now_us: int) -> list[RequestRecord]:
+    def _write(
+        self, batch: DayBatch, place: SegmentPlace, now_us: int, *, singly: bool = False
+    ) -> DayResult:
+        result = DayResult()
         try:
             with self._transaction():
-                rows = _Rows(gaps=list(batch.gaps))
-                new = []
-                for item in batch.items:
-                    if isinstance(item, RequestRecord):
-                        self._add_record(item, rows, place)
-                        new.append(item)
-                    else:
-                        self._add_part(item, place)
-                self._insert_rows(rows)
-                self._note_progress(place, len(new), now_us)
+                if singly:
+                    self._add_singly(batch, place, result, now_us)
+                else:
+                    self._add_all(batch, place, result)
+                self._add_gaps(batch.gaps)
+                self._note_progress(place, len(result.new), now_us)
         except BaseException:
             self._load_counts()
             raise
-        return new
+        return result
+
+    def _add_all(self, batch: DayBatch, place: SegmentPlace, result: DayResult) -> None:
+        rows = _Rows()
+        for item in batch.items:
+            self._add(item, rows, place, result)
+        self._insert_rows(rows)
+
+    def _add_singly(
+        self, batch: DayBatch, place: SegmentPlace, result: DayResult, now_us: int
+    ) -> None:
+        """The slow way, where the database refused a batch: one item must not stop the rest."""
+        for index, item in enumerate(batch.items):
+            if isinstance(item, RequestRecord) and self._has(item.id):
+                result.duplicates += 1
+                continue
+            self._connection.execute("savepoint item")
+            try:
+                rows, one = _Rows(), DayResult()
+                self._add(item, rows, place, one)
+                self._insert_rows(rows)
+            except _REFUSALS as error:
+                self._connection.execute("rollback to item")
+                self._load_counts()
+                result.refused.append((index, str(error)))
+                self._add_gaps([Gap(now_us, place.worker, UNWRITABLE, 1)])
+            else:
+                result.new += one.new
+            self._connection.execute("release item")
+
+    def _add(
+        self, item: RequestRecord | BodyPart, rows: _Rows, place: SegmentPlace, result: DayResult
+    ) -> None:
+        if isinstance(item, RequestRecord):
+            self._add_record(item, rows, place)
+            result.new.append(item)
+        else:
+            self._add_part(item, place)
 
     def _add_part(self, part: BodyPart, place: SegmentPlace) -> None:
         self._connection.execute(
@@ -208,7 +267,7 @@ class DayStore:
             "select n, length(data) from parts where id = ? order by n", (record.id,)
         )
         if [n for n, _ in pieces] != list(range(record.response_parts)):
-            rows.gaps.append(Gap(record.ts_us, place.worker, "part missing", 1))
+            rows.gaps.append(Gap(record.ts_us, place.worker, PART_MISSING, 1))
             return None, record.response_bytes, record.response_sha256
         length = sum(size for _, size in pieces) + len(tail)
         crc, digest = self._measure_parts(record.id, len(pieces), tail)
@@ -216,7 +275,7 @@ class DayStore:
         if length <= BODY_BYTES_MAX:
             row_id = self._store_parts(record.id, len(pieces), tail, length=length, crc=crc)
         else:
-            rows.gaps.append(Gap(record.ts_us, place.worker, "body too large", 1))
+            rows.gaps.append(Gap(record.ts_us, place.worker, BODY_TOO_LARGE, 1))
         self._connection.execute("delete from parts where id = ?", (record.id,))
         return row_id, length, digest
 
@@ -276,18 +335,6 @@ class DayStore:
             " ts_us = excluded.ts_us",
             (place.segment, place.node, place.worker, place.end, records, now_us),
         )
-
-    def _without_known(self, batch: DayBatch) -> DayBatch:
-        """`batch` without records this file has, and without its own repetitions."""
-        seen: set[str] = set()
-        items: list[RequestRecord | BodyPart] = []
-        for item in batch.items:
-            if isinstance(item, RequestRecord):
-                if item.id in seen or self._has(item.id):
-                    continue
-                seen.add(item.id)
-            items.append(item)
-        return DayBatch(items, batch.gaps)
 
     def _has(self, identifier: str) -> bool:
         return bool(self._all("select 1 from requests where id = ?", (identifier,)))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from .day_store import DayBatch, DayStore, SegmentPlace
+from .day_store import DayStore, SegmentPlace
 from .fold_batch import FoldBatch, Source
 from .frames import TORN_TAIL, Frame, Scan
 from .learning_store import LearningStore, Progress
@@ -189,8 +189,8 @@ class Folder:
             source.segment, source.node, source.worker, source.writer, scan.consumed
         )
         new: list[RequestRecord] = []
-        for day, day_batch in batch.days.items():
-            new += self._write_day(day, day_batch, place, report)
+        for day in batch.days:
+            new += self._write_day(day, place, batch, report)
         progress = _behind(scan, progress)
         self._learning.write(
             batch.learning,
@@ -206,15 +206,17 @@ class Folder:
         return progress
 
     def _write_day(
-        self, day: str, batch: DayBatch, place: SegmentPlace, report: FoldReport
+        self, day: str, place: SegmentPlace, batch: FoldBatch, report: FoldReport
     ) -> list[RequestRecord]:
-        store = self._day(day)
-        new = store.write(batch, place, time.time_ns() // 1000)
-        records = sum(isinstance(item, RequestRecord) for item in batch.items)
-        report.duplicates += records - len(new)
-        if len(batch.items) > records:
+        day_batch = batch.days[day]
+        result = self._day(day).write(day_batch, place, time.time_ns() // 1000)
+        report.duplicates += result.duplicates
+        for index, why in result.refused:
+            batch.keep_refused(day_batch, index)
+            report.damages.append(f"{place.segment}: byte {day_batch.offsets[index]}: {why}")
+        if len(day_batch.items) > len(result.new):
             self._days_with_parts.add(day)
-        return new
+        return result.new
 
     def _source_of(self, reader: SegmentReader) -> Source:
         """Who wrote a segment; by its name where the header is damaged."""

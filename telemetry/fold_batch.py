@@ -72,6 +72,7 @@ class FoldBatch:
         batch = self._day(day)
         if frame.end > self._done[day]:
             batch.items.append(item)
+            batch.offsets.append(frame.offset)
 
     def _add_other(self, frame: Frame) -> None:
         if frame.kind == Kind.FEEDBACK:
@@ -92,15 +93,19 @@ class FoldBatch:
             gap = Gap(event.ts_us, event.worker, event.text or "disk", event.number)
             self._add_gap(gap, frame.end)
 
+    def keep_refused(self, batch: DayBatch, index: int) -> None:
+        """An item of `batch` that SQLite cannot hold as rows: kept as its payload."""
+        item = batch.items[index]
+        kind = Kind.REQUEST if isinstance(item, RequestRecord) else Kind.PART
+        self._keep_unread(batch.offsets[index], kind, msgspec.msgpack.encode(item))
+
     def _add_unread(self, frame: Frame) -> None:
         """A kind, or a shape, that a later version wrote: kept as it is."""
-        row: Row = (
-            self.source.segment,
-            frame.offset,
-            frame.kind,
-            self.source.created_us,
-            bytes(frame.payload),
-        )
+        self._keep_unread(frame.offset, frame.kind, bytes(frame.payload))
+
+    def _keep_unread(self, offset: int, kind: int, payload: bytes) -> None:
+        source = self.source
+        row: Row = (source.segment, offset, kind, source.created_us, payload)
         self.learning.unread.append(row)
 
     def _add_damage(self, damage: Damage) -> None:

@@ -141,9 +141,14 @@ class Journal:
         """
         if record.capture != "full":
             record = reduced(record)
-        entry = _Entry(Kind.REQUEST, self._encode(record), release, record.id)
-        if self._maimed and record.id in self._maimed:
-            del self._maimed[record.id]
+        try:
+            payload = self._encode(record)
+        except (ValueError, OverflowError, TypeError) as error:  # lone surrogates, huge numbers
+            self._writer.last_error = f"encode {record.id}: {error}"
+            payload = b""
+        entry = _Entry(Kind.REQUEST, payload, release, record.id)
+        if not payload or (self._maimed and record.id in self._maimed):
+            self._maimed.pop(record.id, None)
             self._lose(entry, is_queued=False)
             self._schedule_flush()
             return

@@ -6,13 +6,14 @@ as 0 and 1; `None` stays null.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
 import msgspec
 from crc32c import crc32c
 
-from .record import AttemptRecord, CandidateRecord, RequestRecord
+from .record import AttemptRecord, CandidateRecord, PlanRecord, RequestRecord
 
 CODEC_RAW: Final = 0
 
@@ -140,7 +141,7 @@ def request_row(
         record.seed,
         record.state,
         record.reason,
-        _json(record.plan),
+        _plan_json(record.plan) if record.plan else None,
         record.edited,
         int(record.is_stream),
         record.choices,
@@ -243,3 +244,10 @@ def row_crc(request: Row, decisions: Sequence[Row], attempts: Sequence[Row]) -> 
 def _json(value: object) -> str | None:
     """JSON text; null where there is nothing in it."""
     return _encode_json(value).decode() if value else None
+
+
+@lru_cache(maxsize=256)
+def _plan_json(plan: tuple[PlanRecord, ...]) -> str:
+    """A route has few plans, and every request of it one of them."""
+    steps = [{"step": s.step, "backend": s.backend, "condition": s.condition} for s in plan]
+    return _encode_json(steps).decode()

@@ -102,6 +102,18 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def has_schema(path: Path) -> bool:
+    """The file is there and its tables are made: false for a moment when a day begins."""
+    if not path.exists():
+        return False
+    connection = open_for_reading(path)
+    try:
+        (version,) = connection.execute("pragma user_version").fetchone()
+    finally:
+        connection.close()
+    return bool(version)
+
+
 def day_files(directory: Path) -> Iterator[tuple[str, Path]]:
     """Days and their files, oldest first."""
     for day in days(directory):

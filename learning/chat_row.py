@@ -1,0 +1,142 @@
+"""A kept chat as one row of an OpenAI fine-tuning file, or the reason why it is none. Pure.
+
+Rules of the format: the last message is the assistant's and is trained on (`weight` 1), earlier
+assistant turns are context (`weight` 0); tool arguments are JSON text; no null and no empty
+optional keys; no keys besides `messages`, `tools`, `parallel_tool_calls`. Two neighbours of one
+role are merged where both are plain text, else refused: trainers differ on what they mean.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+
+from .assemble import Assembled
+
+Json = dict[str, object]
+
+ROLES: Final = frozenset(("system", "developer", "user", "assistant", "tool"))
+MERGED_ROLES: Final = frozenset(("system", "developer", "user"))
+TARGET_KEYS: Final = ("role", "content", "tool_calls")
+_EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
+
+TRUNCATED: Final = "truncated"
+FILTERED: Final = "filtered"
+REFUSAL: Final = "refusal"
+TOOL_INVALID: Final = "tool_invalid"
+ROLES_INVALID: Final = "roles_invalid"
+UNREADABLE: Final = "unreadable"
+
+_FINISHES: Final = {"length": TRUNCATED, "content_filter": FILTERED}
+
+
+class Excluded(Exception):
+    """The capture is no row; `code` says why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def chat_row(request: Json, answer: Assembled) -> Json:
+    """The row. Raises Excluded."""
+    check_answer(answer)
+    messages = _merged([_context(message) for message in _messages(request)])
+    target: Json = {key: answer.message[key] for key in TARGET_KEYS if key in answer.message}
+    messages.append({**target, "weight": 1})
+    check_roles(messages)
+    check_calls(messages)
+    row: Json = {"messages": messages}
+    if request.get("tools") not in _EMPTY:
+        row["tools"] = request["tools"]
+        if isinstance(request.get("parallel_tool_calls"), bool):
+            row["parallel_tool_calls"] = request["parallel_tool_calls"]
+    return row
+
+
+def check_answer(answer: Assembled) -> None:
+    """Raise Excluded for an answer that would teach something wrong."""
+    if answer.finish_reason in _FINISHES:
+        raise Excluded(_FINISHES[answer.finish_reason])
+    if answer.message.get("refusal"):
+        raise Excluded(REFUSAL)
+    if "function_call" in answer.message:
+        raise Excluded(TOOL_INVALID)
+    if answer.message.get("content") == "":
+        raise Excluded(UNREADABLE)
+
+
+def check_roles(messages: Sequence[Json]) -> None:
+    """Raise Excluded where neighbours share a role (parallel tool replies may)."""
+    for before, after in pairwise(messages):
+        if before["role"] == after["role"] != "tool":
+            raise Excluded(ROLES_INVALID)
+
+
+def check_calls(messages: Sequence[Json]) -> None:
+    """Raise Excluded unless every call has its own id, JSON arguments, and replies follow calls."""
+    known: set[object] = set()
+    for message in messages:
+        if message["role"] == "tool" and message.get("tool_call_id") not in known:
+            raise Excluded(TOOL_INVALID)
+        calls = message.get("tool_calls", ())
+        for call in calls if isinstance(calls, list) else ():
+            identifier = call.get("id") if isinstance(call, dict) else None
+            if identifier is None or identifier in known or not _is_sound(call):
+                raise Excluded(TOOL_INVALID)
+            known.add(identifier)
+
+
+def _is_sound(call: Json) -> bool:
+    """A named function with arguments that are JSON text."""
+    function = call.get("function")
+    if not isinstance(function, dict) or not function.get("name"):
+        return False
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):
+        return False
+    try:
+        msgspec.json.decode(arguments)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _messages(request: Json) -> list[Json]:
+    messages = request.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise Excluded(UNREADABLE)
+    for message in messages:
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise Excluded(UNREADABLE)
+    return messages
+
+
+def _context(message: Json) -> Json:
+    """A turn of the prompt: no empty keys, and the assistant's own earlier turns untrained."""
+    kept = {key: value for key, value in message.items() if value not in _EMPTY}
+    kept.pop("weight", None)
+    if kept["role"] == "assistant":
+        return {key: kept[key] for key in TARGET_KEYS if key in kept} | {"weight": 0}
+    kept.setdefault("content", "")
+    return kept
+
+
+def _merged(messages: Sequence[Json]) -> list[Json]:
+    """Neighbours of one role as one message, a blank line between, where both are plain text."""
+    merged: list[Json] = []
+    for message in messages:
+        if merged and _can_merge(merged[-1], message):
+            text = f"{merged[-1]['content']}\n\n{message['content']}"
+            merged[-1] = {**merged[-1], "content": text}
+        else:
+            merged.append(message)
+    return merged
+
+
+def _can_merge(before: Json, after: Json) -> bool:
+    return before["role"] == after["role"] in MERGED_ROLES and all(
+        message.keys() == {"role", "content"} and isinstance(message["content"], str)
+        for message in (before, after)
+    )

@@ -1,0 +1,287 @@
+"""What commands and the admin port ask of the store; read-only, across all day files.
+
+Rows are fetched a page at a time and no transaction stays open between pages, so a long export
+neither holds memory nor keeps the keeper from truncating its log.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from .capture_json import Json, candidates_json, capture_json, decision_json
+from .ids import milliseconds_of
+from .store import day_at, day_files, day_of, day_path, has_schema, open_for_reading
+
+PAGE_ROWS: Final = 500
+FOLLOW_S: Final = 0.2
+
+_CAPTURE: Final = """
+select r.*, q.codec req_codec, q.data req_data, a.codec resp_codec, a.data resp_data
+from requests r left join bodies q on q.id = {req} left join bodies a on a.id = {resp}
+where r.seq = ?
+"""
+_WITH_BODIES: Final = _CAPTURE.format(req="r.req_body", resp="r.resp_body")
+_WITHOUT_BODIES: Final = _CAPTURE.format(req="null", resp="null")
+_CANDIDATES: Final = "select * from decisions where request_seq = ? order by rank"
+_ATTEMPTS: Final = "select * from attempts where request_seq = ? order by n"
+
+
+class Extras(NamedTuple):
+    """What a capture has besides its facts."""
+
+    bodies: bool = False
+    candidates: bool = False
+
+
+class Filter(NamedTuple):
+    """Which captures are asked for; None takes all."""
+
+    since_us: int | None = None
+    route: str | None = None
+
+    def clause(self) -> tuple[str, list[object]]:
+        """A `where` clause and its values."""
+        conditions: list[str] = []
+        values: list[object] = []
+        if self.since_us is not None:
+            conditions.append("ts_us >= ?")
+            values.append(self.since_us)
+        if self.route is not None:
+            conditions.append("route = ?")
+            values.append(self.route)
+        return " and ".join(conditions) or "1", values
+
+
+def captures(
+    directory: Path,
+    *,
+    limit: int | None = None,
+    since_us: int | None = None,
+    route: str | None = None,
+    bodies: bool = False,
+    candidates: bool = False,
+) -> Iterator[Json]:
+    """Captures oldest first, in the shape of `captures --json`; with `limit`, the newest ones.
+
+    `bodies` adds `request` and `response`, `candidates` adds `decision`.
+    """
+    extras = Extras(bodies, candidates)
+    wanted = Filter(since_us, route)
+    remaining = limit
+    found: list[tuple[Path, int | None]] = []
+    for _, path in reversed(list(_days_since(directory, since_us))):
+        if remaining is not None and remaining <= 0:
+            break
+        found.append((path, remaining))
+        if remaining is not None:
+            remaining -= _count(path, wanted)
+    for path, newest in reversed(found):
+        yield from _captures_of_day(path, wanted, newest=newest, extras=extras)
+
+
+def count_captures(
+    directory: Path, *, since_us: int | None = None, route: str | None = None
+) -> int:
+    """How many captures there are, for progress bars."""
+    wanted = Filter(since_us, route)
+    return sum(_count(path, wanted) for _, path in _days_since(directory, since_us))
+
+
+def capture(directory: Path, identifier: str, *, bodies: bool = True) -> Json | None:
+    """One capture by its id."""
+    for path in _files_of(directory, identifier):
+        with closing(open_for_reading(path)) as connection:
+            rows = connection.execute("select seq from requests where id = ?", (identifier,))
+            sequences = [seq for (seq,) in rows]
+            for found in _captures_of(connection, sequences, Extras(bodies)):
+                return found
+    return None
+
+
+def decision(directory: Path, identifier: str) -> Json | None:
+    """A kept decision in the shape of `explain --json`; None where there is none."""
+    for path in _files_of(directory, identifier):
+        with closing(open_for_reading(path)) as connection:
+            row = connection.execute(
+                "select * from requests where id = ? and capture is not 'off'", (identifier,)
+            ).fetchone()
+            if row is not None:
+                return decision_json(row, connection.execute(_CANDIDATES, (row["seq"],)))
+    return None
+
+
+def caller_of(directory: Path, identifier: str) -> str | None:
+    """The caller whose request `identifier` is; None where unknown, or asked without a key."""
+    for path in _files_of(directory, identifier):
+        with closing(open_for_reading(path)) as connection:
+            row = connection.execute(
+                "select caller from requests where id = ?", (identifier,)
+            ).fetchone()
+            if row is not None:
+                return None if row["caller"] is None else str(row["caller"])
+    return None
+
+
+def spend(directory: Path, *, since_us: int | None = None) -> list[Json]:
+    """What was spent by route and backend, the dearest first. Unknown costs are counted apart."""
+    totals: dict[tuple[str | None, str | None], list[float]] = {}
+    condition, values = Filter(since_us).clause()
+    for _, path in _days_since(directory, since_us):
+        with closing(open_for_reading(path)) as connection:
+            for route, backend, *sums in connection.execute(_spend_sql(condition), values):
+                total = totals.setdefault((route, backend), [0.0] * len(sums))
+                totals[route, backend] = [a + b for a, b in zip(total, sums, strict=True)]
+    rows = [_spend_row(key, sums) for key, sums in totals.items()]
+    return sorted(rows, key=lambda row: -row["cost_usd"])
+
+
+def follow(
+    directory: Path,
+    *,
+    route: str | None = None,
+    bodies: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    poll_s: float = FOLLOW_S,
+) -> Iterator[Json]:
+    """Captures folded from now on, as they come; ends when `should_stop` says so."""
+    wanted = Filter(route=route)
+    seen = {path: _newest(path) for _, path in _days_since(directory, None)}
+    while not should_stop():
+        for _, path in _days_since(directory, None):
+            last = seen.get(path, 0)
+            newest = _newest(path)
+            if newest > last:
+                yield from _captures_after(path, wanted, last=last, bodies=bodies)
+            seen[path] = newest
+        time.sleep(poll_s)
+
+
+# -- pages -------------------------------------------------------------------------------------
+
+
+def _captures_of_day(
+    path: Path, wanted: Filter, *, newest: int | None, extras: Extras
+) -> Iterator[Json]:
+    """One day, oldest first; the connection lives for one page at a time."""
+    condition, values = wanted.clause()
+    start: tuple[int, int] | None = None
+    if newest is not None:
+        start = _start_of_newest(path, wanted, newest)
+    while True:
+        after = "" if start is None else " and (ts_us, seq) > (?, ?)"
+        page = (
+            f"select ts_us, seq from requests where {condition}{after}"
+            f" order by ts_us, seq limit {PAGE_ROWS}"
+        )
+        with closing(open_for_reading(path)) as connection:
+            keys = [tuple(row) for row in connection.execute(page, (*values, *(start or ())))]
+            yield from _captures_of(connection, [seq for _, seq in keys], extras)
+        if len(keys) < PAGE_ROWS:
+            return
+        start = keys[-1]
+
+
+def _start_of_newest(path: Path, wanted: Filter, newest: int) -> tuple[int, int] | None:
+    """The key before the `newest` last rows; None where there are not that many."""
+    condition, values = wanted.clause()
+    with closing(open_for_reading(path)) as connection:
+        row = connection.execute(
+            f"select ts_us, seq from requests where {condition}"
+            " order by ts_us desc, seq desc limit 1 offset ?",
+            (*values, newest),
+        ).fetchone()
+    return None if row is None else (row["ts_us"], row["seq"])
+
+
+def _captures_after(path: Path, wanted: Filter, *, last: int, bodies: bool) -> Iterator[Json]:
+    """Rows folded after `last`, in the order they were folded."""
+    condition, values = wanted.clause()
+    with closing(open_for_reading(path)) as connection:
+        rows = connection.execute(
+            f"select seq from requests where {condition} and seq > ? order by seq",
+            (*values, last),
+        ).fetchall()
+        for first in range(0, len(rows), PAGE_ROWS):
+            sequences = [seq for (seq,) in rows[first : first + PAGE_ROWS]]
+            yield from _captures_of(connection, sequences, Extras(bodies))
+
+
+def _captures_of(
+    connection: sqlite3.Connection, sequences: Sequence[int], extras: Extras
+) -> Iterator[Json]:
+    """The captures of some rows of one day, in their order, one in memory at a time."""
+    statement = _WITH_BODIES if extras.bodies else _WITHOUT_BODIES
+    for sequence in sequences:
+        row = connection.execute(statement, (sequence,)).fetchone()
+        if row is not None:  # else forgotten since the page was listed
+            attempts = connection.execute(_ATTEMPTS, (sequence,)).fetchall()
+            found = capture_json(row, attempts, bodies=extras.bodies)
+            if extras.candidates:
+                found["decision"] = candidates_json(connection.execute(_CANDIDATES, (sequence,)))
+            yield found
+
+
+# -- which files -------------------------------------------------------------------------------
+
+
+def _days_since(directory: Path, since_us: int | None) -> Iterator[tuple[str, Path]]:
+    """Days that may hold requests at or after `since_us` (ids and `ts` may differ by a day)."""
+    first = "" if since_us is None else day_at(since_us // 1_000_000 - 86_400)
+    return ((day, path) for day, path in day_files(directory) if day >= first and has_schema(path))
+
+
+def _files_of(directory: Path, identifier: str) -> Iterator[Path]:
+    """Where the request called `identifier` can be: its own day, or anywhere if it tells none."""
+    if milliseconds_of(identifier) is None:
+        yield from (path for _, path in _days_since(directory, None))
+        return
+    path = day_path(directory, day_of(identifier, 0))
+    if has_schema(path):
+        yield path
+
+
+def _count(path: Path, wanted: Filter) -> int:
+    condition, values = wanted.clause()
+    return _number(path, f"select count(*) from requests where {condition}", values)
+
+
+def _newest(path: Path) -> int:
+    return _number(path, "select max(seq) from requests", ())
+
+
+def _number(path: Path, sql: str, values: Sequence[object]) -> int:
+    with closing(open_for_reading(path)) as connection:
+        (value,) = connection.execute(sql, values).fetchone()
+    return int(value or 0)
+
+
+# -- spend -------------------------------------------------------------------------------------
+
+_SPEND_SUMS: Final = {
+    "requests": "count(*)",
+    "cost_usd": "coalesce(sum(cost_usd), 0.0)",
+    "unknown_cost": "sum(cost_usd is null)",
+    "errors": "sum(status <> 'ok')",
+    "prompt_tokens": "coalesce(sum(prompt_tok), 0)",
+    "completion_tokens": "coalesce(sum(completion_tok), 0)",
+    "reasoning_tokens": "coalesce(sum(reasoning_tok), 0)",
+    "simulated": "coalesce(sum(simulated), 0)",
+}
+
+
+def _spend_sql(condition: str) -> str:
+    sums = ", ".join(_SPEND_SUMS.values())
+    return f"select route, backend, {sums} from requests where {condition} group by 1, 2"
+
+
+def _spend_row(key: tuple[str | None, str | None], sums: Sequence[float]) -> dict[str, Any]:
+    row: dict[str, Any] = {"route": key[0], "backend": key[1]}
+    for name, value in zip(_SPEND_SUMS, sums, strict=True):
+        row[name] = float(value) if name == "cost_usd" else int(value)
+    priced = row["requests"] - row["unknown_cost"]
+    row["usd_per_1k"] = 1000 * row["cost_usd"] / priced if priced else None
+    row["error_rate"] = row["errors"] / row["requests"]
+    return row
