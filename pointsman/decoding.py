@@ -6,7 +6,7 @@ read is reported and replaced by the default, so one run names all faults of a f
 """
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, overload
 
 from pointsman import units
@@ -73,6 +73,10 @@ class Section:
 
     def __contains__(self, key: str) -> bool:
         return key in self._node.items
+
+    def __iter__(self) -> Iterator[str]:
+        """All keys, in file order; marks none of them as known."""
+        return iter(self._node.items)
 
     def at_key(self, key: str) -> Position:
         """Where `key` stands, or the section itself where it is missing."""

@@ -5,6 +5,7 @@ The scalars are those of YAML 1.2's core schema: only `true` and `false` are boo
 refusal has a position. PyYAML reads the text; nothing of its type guessing is used.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -22,6 +23,9 @@ _NULL = re.compile(r"null|Null|NULL|~|")
 _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+# What PyYAML gives a node that has no tag of its own; the same tags spelt out are tolerated.
+_TAGS_IMPLIED = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,16 @@ def parse(text: str, file: str) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = Position(file, mark.line + 1, mark.column + 1) if mark else start
-        raise ConfigError([at.problem(f"not valid YAML: {error.problem}")]) from None
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        raise ConfigError([at.problem(f"not valid YAML: {what}")]) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         at = Position(file, line, 1)
         raise ConfigError([at.problem(f"not valid YAML: {error.reason}")]) from None
     except RecursionError:
         raise ConfigError([start.problem("nested too deeply")]) from None
+    except ValueError as error:  # PyYAML's own, for "\\UFFFFFFFF" and the like; it has no position
+        raise ConfigError([start.problem(f"not valid YAML: {error}")]) from None
     if root is None:
         raise ConfigError([start.problem("the file is empty")])
     return _Converter(file).convert(root, depth=0)
@@ -102,7 +109,7 @@ def resolve_scalar(text: str) -> Scalar:
         return text[0] in "tT"
     if _INTEGER.fullmatch(text) and len(text) < 20:
         return int(text)
-    if _FLOAT.fullmatch(text):
+    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):  # 1e999 is no number of ours
         return float(text)
     return text
 
@@ -121,17 +128,15 @@ class _Converter:
             raise ConfigError([at.problem(f"more than {NODES_MAX} values (aliases count)")])
         if depth > DEPTH_MAX:
             raise ConfigError([at.problem(f"nested deeper than {DEPTH_MAX} levels")])
+        if node.tag not in _TAGS_IMPLIED:
+            raise ConfigError([at.problem(f"tags such as {node.tag} are not accepted")])
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, at)
+            is_plain = node.style is None
+            value = resolve_scalar(node.value) if is_plain else node.value
+            return ScalarNode(at, node.value, value)
         if isinstance(node, yaml.SequenceNode):
             return ListNode(at, tuple(self.convert(item, depth + 1) for item in node.value))
         return self._map(node, at, depth)
-
-    def _scalar(self, node: yaml.ScalarNode, at: Position) -> ScalarNode:
-        if node.tag not in ("tag:yaml.org,2002:str", "!"):
-            raise ConfigError([at.problem(f"tags such as {node.tag} are not accepted")])
-        is_plain = node.style is None
-        return ScalarNode(at, node.value, resolve_scalar(node.value) if is_plain else node.value)
 
     def _map(self, node: yaml.Node, at: Position, depth: int) -> MapNode:
         result = MapNode(at)
@@ -139,7 +144,7 @@ class _Converter:
             key_at = Position(
                 self._file, key_node.start_mark.line + 1, key_node.start_mark.column + 1
             )
-            if not isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in _TAGS_IMPLIED:
                 raise ConfigError([key_at.problem("a key must be plain text")])
             key = key_node.value
             if key in result.items:

@@ -4,15 +4,16 @@ Durations become seconds, money US dollars, shares a number 0..1, sizes bytes. A
 always required where leaving it out could be misread: `200` is not a duration.
 """
 
+import math
 import re
 
-_NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _DURATION = re.compile(rf"{_NUMBER}\s*(us|ms|s|m|h|d)")
 _MONEY = re.compile(rf"\$\s*{_NUMBER}")
 _PERCENT = re.compile(rf"([+-]?){_NUMBER}\s*%")
 _POINTS = re.compile(rf"([+-]?){_NUMBER}\s*pp")
 _SIZE = re.compile(rf"{_NUMBER}\s*(B|KB|MB|GB|KiB|MiB|GiB)?")
-_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
+_QUANTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]+)?)")
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {
@@ -26,7 +27,7 @@ def duration_s(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a number and us, ms, s, m, h or d")
-    return float(match[1]) * _SECONDS[match[2]]
+    return _finite(float(match[1]) * _SECONDS[match[2]], text)
 
 
 def money_usd(text: str) -> float:
@@ -34,7 +35,7 @@ def money_usd(text: str) -> float:
     match = _MONEY.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not an amount; write dollars as $0.004")
-    return float(match[1])
+    return _finite(float(match[1]), text)
 
 
 def share(text: str) -> float:
@@ -53,7 +54,7 @@ def change(text: str) -> float:
     match = _POINTS.fullmatch(text.strip()) or _PERCENT.fullmatch(text.strip())
     if match is None or not match[1]:
         raise ValueError(f"{text!r} is not a change; write +0.5pp (points) or +3% (relative)")
-    return float(match[1] + match[2]) / 100
+    return _finite(float(match[1] + match[2]) / 100, text)
 
 
 def size_bytes(text: str) -> int:
@@ -61,7 +62,7 @@ def size_bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a size; write 20MiB, 512KiB or a number of bytes")
-    return int(float(match[1]) * _BYTES[match[2]])
+    return int(_finite(float(match[1]) * _BYTES[match[2]], text))
 
 
 def quantile(text: str) -> float:
@@ -70,3 +71,9 @@ def quantile(text: str) -> float:
     if match is None or not 1 <= float(match[1]) <= 99.9:
         raise ValueError(f"{text!r} is not a quantile; write p50, p90, p95, ...")
     return float(match[1]) / 100
+
+
+def _finite(value: float, text: str) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is too large")
+    return value
