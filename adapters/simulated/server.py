@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
-from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -131,7 +130,7 @@ class Simulator:
         return await performance.answer(reply, call)
 
     def _role(self, request: web.Request) -> Role:
-        name = unquote(request.match_info["name"])
+        name = request.match_info["name"]
         role = self._roles.get(name)
         if role is None:
             body = chat.error("Unknown backend.", kind="invalid_request_error", code="unknown_url")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from adapters.simulated.call import Call
+from adapters.simulated.profile import PROFILES
+from adapters.simulated.reply import Reply, compose
 from tests.support.simulated import (
     ASK,
     ask,
@@ -89,6 +92,15 @@ async def test_runs_are_repeatable_and_tries_differ(tmp_path: Path) -> None:
             runs.append([await ask(client, "q") for _ in range(20)])
     assert runs[0] == runs[1]
     assert len(set(runs[0])) > 1
+
+
+def test_everything_about_a_reply_is_repeatable() -> None:
+    def replies() -> list[Reply]:
+        call = Call("m", "q", 40, choices=2)
+        return [compose("b", PROFILES["o3-mini"], {}, call, attempt=i) for i in range(3)]
+
+    assert replies() == replies()
+    assert len({(reply.id, reply.reasoning_tokens, reply.token_s) for reply in replies()}) == 3
 
 
 async def test_the_right_answer_never_comes_from_the_request() -> None:

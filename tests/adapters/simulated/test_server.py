@@ -4,12 +4,16 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import openai
 import pytest
 from openai import AsyncOpenAI
 
-from adapters.simulated.server import Simulator, serve_simulated
+from adapters.simulated.server import Simulator
 from tests.support.simulated import (
     ASK,
     ask,
@@ -48,17 +52,57 @@ async def test_a_backend_name_with_a_slash_has_a_path() -> None:
             assert await ask(client, "?")
 
 
-def test_its_process_ends_at_sigterm() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        child = os.fork()
-        if child == 0:
-            backends = backends_from("b: {adapter: simulated, profile: {speed: instant}}")
-            serve_simulated(listening, backends)
-            os._exit(0)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+SERVE = """
+import os, socket, sys
+from adapters.simulated.server import serve_simulated
+from tests.support.simulated import backends_from
+listening = socket.socket(fileno=int(sys.argv[1]))
+serve_simulated(listening, backends_from("b: {adapter: simulated, profile: {speed: instant}}"))
+"""
+
+
+def serving(listening: socket.socket, *before: str) -> subprocess.Popen[str]:
+    """The simulator's process; `before` is a command that starts it in its turn."""
+    return subprocess.Popen(
+        [*before, sys.executable, "-c", SERVE, str(listening.fileno())],
+        pass_fds=[listening.fileno()],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until_serving(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"GET /b/v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
         assert b" 200 " in connection.recv(1000)
-    os.kill(child, signal.SIGTERM)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_its_process_ends_at_sigterm() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = serving(listening)
+        wait_until_serving(listening.getsockname()[1])
+        process.terminate()
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def test_its_process_ends_when_its_parent_is_gone() -> None:
+    """The shell in between says its child's id and is killed."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        shell = serving(listening, "/bin/sh", "-c", '"$@" & echo $!; wait', "sh")
+        assert shell.stdout is not None
+        child = Path(f"/proc/{int(shell.stdout.readline())}")
+        wait_until_serving(listening.getsockname()[1])
+        shell.kill()
+        shell.wait()
+        shell.stdout.close()  # the child holds its other end, should it live on
+        deadline = time.monotonic() + 10
+        while child.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        is_left = child.exists()
+        if is_left:
+            os.kill(int(child.name), signal.SIGKILL)
+        assert not is_left
