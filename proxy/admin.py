@@ -22,7 +22,7 @@ import telemetry.queries
 from pointsman import __version__
 from pointsman.errors import ConfigError
 from telemetry.ids import milliseconds_of
-from telemetry.metrics import exposition
+from telemetry.metrics import CAPTURE_HELP, Counters, exposition
 
 from .admin_http import AdminServer, error_response
 from .errors import (
@@ -42,6 +42,18 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 DECISIONS = "/decisions/"
 OPEN_PATHS = ("/healthz", "/readyz")
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+HELP = {
+    **CAPTURE_HELP,
+    "pointsman_info": "Always 1; version and policy in force as labels.",
+    "pointsman_start_time_seconds": "When this keeper started, in seconds since the epoch.",
+    "pointsman_workers_connected": "Workers that report to the keeper.",
+    "pointsman_folded_records_total": "Records folded into the store by this keeper.",
+    "pointsman_fold_damages_total": "Damaged places found in the journal.",
+    "pointsman_fold_failures_total": "Passes of the fold that failed and were tried again.",
+    "pointsman_reloads_total": "Configurations put in force.",
+    "pointsman_reload_refusals_total": "Configurations refused; the old one stayed.",
+}
 
 Answer = Callable[[], Awaitable[web.Response]]
 
@@ -133,10 +145,10 @@ class AdminListener:
     async def _metrics(self) -> web.Response:
         counters = {**self.hub.counters(), **self._own_metrics()}
         return web.Response(
-            body=exposition(counters).encode(), headers={hdrs.CONTENT_TYPE: METRICS_TYPE}
+            body=exposition(counters, HELP).encode(), headers={hdrs.CONTENT_TYPE: METRICS_TYPE}
         )
 
-    def _own_metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    def _own_metrics(self) -> Counters:
         configuration = self.reloader.current.configuration
         policy = (("policy", configuration.policy.digest), ("version", __version__))
         return {
@@ -144,6 +156,7 @@ class AdminListener:
             ("pointsman_start_time_seconds", ()): self.started_s,
             ("pointsman_workers_connected", ()): float(self.hub.connected),
             ("pointsman_folded_records_total", ()): float(self.folding.folded),
+            ("pointsman_fold_damages_total", ()): float(self.folding.damages),
             ("pointsman_fold_failures_total", ()): float(self.folding.failures),
             ("pointsman_reloads_total", ()): float(self.reloader.reloads),
             ("pointsman_reload_refusals_total", ()): float(self.reloader.refusals),

@@ -14,12 +14,11 @@ import struct
 
 import msgspec
 
+from telemetry.metrics import Labels
+
 FRAME_BYTES_MAX = 64 << 20  # a learned state of 1,000 tasks is a few MB
 _LENGTH = struct.Struct("<I")
 
-Labels = tuple[tuple[str, str], ...]
-"""Name and value of each label, sorted by name."""
-Counters = dict[tuple[str, Labels], float]
 CounterRow = tuple[str, Labels, float]
 """One entry of `Counters` on the wire."""
 

@@ -37,6 +37,7 @@ class Folding:
     ) -> None:
         self.keep_s = keep_s
         self.folded = 0
+        self.damages = 0
         self.failures = 0
         self.last_error: str | None = None
         self._directory = directory
@@ -59,7 +60,7 @@ class Folding:
         """Fold, share, save and forget, for ever. An error is counted, logged and tried again."""
         while True:
             try:
-                folded = await self._in_thread(self._fold_once)
+                has_more = await self._in_thread(self._fold_once)
                 await self._share_if_due()
                 await self._save_if_due()
                 await self._drop_if_due()
@@ -67,7 +68,7 @@ class Folding:
                 self._note_failure(error)
                 await asyncio.sleep(RETRY_S)
             else:
-                if folded == 0:
+                if not has_more:
                     await asyncio.sleep(IDLE_S)
 
     async def finish(self, timeout_s: float) -> None:
@@ -75,7 +76,7 @@ class Folding:
         try:
             async with asyncio.timeout(timeout_s):
                 while await self._in_thread(self._fold_once):
-                    pass
+                    continue
         except TimeoutError:
             log("fold_unfinished", timeout_s=timeout_s)
         except Exception as error:  # noqa: BLE001 (boundary: the rest is folded at the next start)
@@ -95,6 +96,7 @@ class Folding:
         """For `/state`."""
         return {
             "folded": self.folded,
+            "damages": self.damages,
             "failures": self.failures,
             "last_error": self.last_error,
         }
@@ -110,11 +112,15 @@ class Folding:
         if data is not None:
             self._learned = Learned.from_bytes(data)
 
-    def _fold_once(self) -> int:
+    def _fold_once(self) -> bool:
+        """One pass; whether there is more to fold right now."""
         assert self._folder is not None  # `open` was awaited first
         report = self._folder.fold_once()
         self.folded += report.records
-        return report.records
+        for damage in report.damages:
+            self.damages += 1
+            log("journal_damage", level="warning", damage=damage)
+        return report.has_more
 
     def _observe(self, record: RequestRecord) -> None:
         for observation in observations(record):

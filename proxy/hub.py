@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from telemetry.metrics import Counters, merged
+
 from .control import (
     ControlError,
-    Counters,
     FromKeeper,
     FromWorker,
     Hello,
@@ -28,6 +29,7 @@ from .control import (
 
 QUEUE_BYTES_MAX = 8 << 20  # a worker that does not read its learned state misses some
 HELLO_S = 5.0
+GROWING = ("_total", "_bucket", "_sum", "_count")  # as the exposition tells counters apart
 
 
 @dataclass(slots=True, eq=False)
@@ -77,10 +79,11 @@ class Hub:
 
     def counters(self) -> Counters:
         """Sums over all workers that ever reported to this keeper."""
-        total = dict(self._base)
-        for _, counters in self._last.values():
-            _add(total, counters)
-        return total
+        living = [
+            counters if worker in self._members else only_growing(counters)
+            for worker, (_, counters) in self._last.items()
+        ]
+        return merged([self._base, *living])
 
     def states(self) -> dict[str, object]:
         """Each connected worker's own picture, by `worker N`."""
@@ -185,7 +188,7 @@ class Hub:
         """Keep the latest counters; those of the worker's former process go into the base."""
         last = self._last.get(member.worker)
         if last is not None and last[0] != member.pid:
-            _add(self._base, last[1])
+            self._base = merged([self._base, only_growing(last[1])])
         self._last[member.worker] = (member.pid, member.counters)
 
     def _send_learned(self, member: Member) -> None:
@@ -198,6 +201,6 @@ class Hub:
             self._changed.notify_all()
 
 
-def _add(total: Counters, more: Counters) -> None:
-    for key, value in more.items():
-        total[key] = total.get(key, 0.0) + value
+def only_growing(counters: Counters) -> Counters:
+    """What a dead worker leaves behind: not its gauges, which say how things are, not were."""
+    return {key: value for key, value in counters.items() if key[0].endswith(GROWING)}

@@ -12,9 +12,10 @@ from typing import Protocol
 
 import msgspec
 
+from telemetry.metrics import Counters
+
 from .control import (
     ControlError,
-    Counters,
     FromKeeper,
     FromWorker,
     Hello,

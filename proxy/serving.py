@@ -6,10 +6,10 @@ children share them.
 """
 
 import os
+import resource
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from telemetry.lock import DirectoryLock
 from telemetry.logs import log
@@ -17,28 +17,10 @@ from telemetry.logs import log
 from .active import Active, read_active, write_active
 from .configuration import Configuration
 from .handover import Handover, prepare, remove_control
-from .keys import write_private
 from .reloading import build_current, keys_text_of
+from .running import forget_running, read_running, write_running
 from .supervisor import Child, Supervisor
 from .worker import run_worker
-
-RUNNING_NAME = "running.json"
-WORKERS_MAX = 64
-
-
-class Running(msgspec.Struct, frozen=True):
-    """`running.json`: who serves this directory, for `doctor` and for tidying after a kill -9."""
-
-    pid: int
-    listen: str
-    admin: str
-    workers: int
-    control: str
-
-
-def auto_workers() -> int:
-    """One per usable core: the data plane is bound by the processor."""
-    return min(WORKERS_MAX, len(os.sched_getaffinity(0)))
 
 
 def serve(configuration: Configuration, *, workers: int) -> int:
@@ -48,6 +30,7 @@ def serve(configuration: Configuration, *, workers: int) -> int:
     that cannot be used, OSError where the directory cannot be written.
     """
     os.umask(0o077)
+    _raise_descriptor_limit()
     directory = configuration.capture.directory
     with DirectoryLock(directory, "serve"):
         left = read_running(directory)
@@ -62,20 +45,12 @@ def serve(configuration: Configuration, *, workers: int) -> int:
             workers=workers,
         )
         try:
-            _write_running(directory, handover)
+            write_running(handover)
             log("starting", workers=workers, policy=configuration.policy.digest)
             return _supervise(configuration, handover)
         finally:
             handover.close()
-            (directory / RUNNING_NAME).unlink(missing_ok=True)
-
-
-def read_running(directory: Path) -> Running | None:
-    """Who last served this directory and did not say goodbye; it may be dead."""
-    try:
-        return msgspec.json.decode((directory / RUNNING_NAME).read_bytes(), type=Running)
-    except (OSError, msgspec.MsgspecError):
-        return None
+            forget_running(directory)
 
 
 def ready_line(handover: Handover, *, is_tls: bool, policy: str) -> str:
@@ -86,6 +61,13 @@ def ready_line(handover: Handover, *, is_tls: bool, policy: str) -> str:
         f"admin=http://{handover.admin_address} "
         f"workers={len(handover.worker_sockets)} policy={policy}"
     )
+
+
+def _raise_descriptor_limit() -> None:
+    """As many open files as this user may have; children inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems refuse "unlimited"; then it stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _supervise(configuration: Configuration, handover: Handover) -> int:
@@ -141,14 +123,3 @@ def _first_active(configuration: Configuration) -> Active:
         text=configuration.text,
         keys_text=keys_text_of(configuration),
     )
-
-
-def _write_running(directory: Path, handover: Handover) -> None:
-    running = Running(
-        pid=os.getpid(),
-        listen=str(handover.listen_address),
-        admin=str(handover.admin_address),
-        workers=len(handover.worker_sockets),
-        control=str(handover.control_path),
-    )
-    write_private(directory / RUNNING_NAME, msgspec.json.encode(running))

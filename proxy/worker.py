@@ -20,6 +20,7 @@ import uvloop
 from policies.learned import Learned
 from telemetry.journal import Journal
 from telemetry.logs import log
+from telemetry.metrics import Counters, journal_counters
 
 from .active import Active, build_active, read_active
 from .child import DRAIN_S, StopSignal, describe_failure
@@ -42,6 +43,7 @@ class Worker:
     handover: Handover
     index: int
     plane: DataPlane
+    journal: Journal
     tls: ssl.SSLContext | None
     generation: int = -1
 
@@ -66,9 +68,9 @@ class Worker:
         if active.generation > self.generation:
             self.take_up(active, *await asyncio.to_thread(build_active, active))
 
-    def counters(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """The data plane's counters."""
-        return self.plane.counters()
+    def counters(self) -> Counters:
+        """The data plane's counters and the journal's."""
+        return {**self.plane.counters(), **journal_counters(self.journal.counters)}
 
     def state(self) -> dict[str, object]:
         """The data plane's state."""
@@ -104,7 +106,7 @@ async def _serve(handover: Handover, index: int, listening: socket.socket) -> No
     )
     plane = DataPlane(loop=loop, journal=journal, worker=index)
     tls = listener_tls(configuration.listen.tls)
-    worker = Worker(handover, index, plane, tls)
+    worker = Worker(handover, index, plane, journal, tls)
     worker.take_up(active, configuration, keys)
     await plane.listen(listening, tls)
     tasks = TaskKeeper(_report_failure)

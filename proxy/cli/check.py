@@ -10,7 +10,7 @@ from pointsman.errors import ConfigError
 from .options import config_option
 
 
-@click.command("check")
+@click.command("check", short_help="Check a configuration and run its probes.")
 @config_option
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--json-schema", is_flag=True, help="Print the JSON Schema of the file instead.")

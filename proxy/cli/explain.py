@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from policies.learned import Learned
 
 
-@click.command("explain")
+@click.command("explain", short_help="Show where a request would go, and why.")
 @config_option
 @click.option(
     "--request",
@@ -94,12 +94,13 @@ def show(found: Mapping[str, Any]) -> None:
             milliseconds(candidate["latency_ms"]["p95"]),
             share(candidate["latency_p_within"]),
             share(candidate["p_acceptable"]),
-            ("prior: " if candidate["prior"] else "") + candidate["reason"],
         )
         for candidate in found["candidates"]
     ]
-    columns = ("backend", "eligible", "cost", "p50 ms", "p95 ms", "in time", "right", "reason")
+    columns = ("backend", "eligible", "cost", "p50 ms", "p95 ms", "in time", "right")
     table("Candidates", columns, rows)
+    for candidate in found["candidates"]:
+        click.echo(f"{candidate['backend']}: {candidate['reason']}")
     for step in found["plan"]:
         click.echo(f"then {step['step']} {step['backend']}: {step['condition']}")
 

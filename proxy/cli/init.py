@@ -8,7 +8,7 @@ import click
 TEMPLATE = "config_template.yaml"
 
 
-@click.command("init")
+@click.command("init", short_help="Write a configuration that runs as it is.")
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -12,7 +12,7 @@ from .options import config_option, json_option, read_config
 _CALLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@+-]{0,63}")
 
 
-@click.group("key")
+@click.group("key", short_help="Make, show and withdraw keys.")
 def command() -> None:
     """Make, show and withdraw the keys of those who may call.
 

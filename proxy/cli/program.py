@@ -5,7 +5,7 @@ command but `check`, a configuration that cannot be used.
 """
 
 import importlib
-import sys
+from typing import Any
 
 import click
 
@@ -41,6 +41,18 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn our own errors into a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(str(problem), err=True)
+            ctx.exit(2)
+        except PointsmanError as error:
+            click.echo(f"pointsman: {error}", err=True)
+            ctx.exit(1)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pointsman")
@@ -55,16 +67,5 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; turn our own errors into a message and an exit code."""
-    try:
-        cli(prog_name="pointsman")
-    except ConfigError as error:
-        for problem in error.problems:
-            click.echo(str(problem), err=True)
-        sys.exit(2)
-    except PointsmanError as error:
-        click.echo(f"pointsman: {error}", err=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()  # `pointsman captures | head`: not an error
-        sys.exit(1)
+    """Run a command; never returns."""
+    cli(prog_name="pointsman")

@@ -18,7 +18,7 @@ class Workers(click.ParamType[int]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         """`auto` is the number of usable cores."""
-        from proxy.serving import WORKERS_MAX, auto_workers
+        from proxy.running import WORKERS_MAX, auto_workers
 
         if value == "auto":
             return auto_workers()
@@ -29,7 +29,7 @@ class Workers(click.ParamType[int]):
         return int(text)
 
 
-@click.command("serve")
+@click.command("serve", short_help="Serve until stopped.")
 @config_option
 @click.option(
     "--workers",
@@ -48,9 +48,10 @@ def command(config: Path, workers: int) -> None:
       pointsman serve --config config.yaml --workers 2
     """
     from proxy.configuration import load_configuration
-    from proxy.serving import serve
 
     configuration = load_configuration(config)
+    from proxy.serving import serve  # the data plane: not before the file is known to be good
+
     for warning in configuration.warnings:
         log("config_warning", level="warning", problem=str(warning))
     raise SystemExit(serve(configuration, workers=workers))

@@ -43,6 +43,18 @@ async def test_a_dead_workers_counts_stay_in_the_sum(pair: Pair) -> None:
     hub.close()
 
 
+async def test_a_dead_workers_gauges_do_not(pair: Pair) -> None:
+    hub = await pair.hub()
+    subject = FakeWorker()
+    gauge = ("queue_bytes", ())
+    subject.values = {WHICH: 1.0, gauge: 5.0}
+    pair.link(0, subject)
+    await until(lambda: hub.counters() == {WHICH: 1.0, gauge: 5.0})
+    pair.tasks[0].cancel()
+    await until(lambda: hub.counters() == {WHICH: 1.0})
+    hub.close()
+
+
 async def test_the_same_process_connecting_again_is_not_counted_twice(pair: Pair) -> None:
     hub = await pair.hub()
     subject = FakeWorker()

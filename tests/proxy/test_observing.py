@@ -1,55 +1,11 @@
 """What is learned of a finished request."""
 
-from typing import Any
-
-import msgspec
 import pytest
 
 from pointsman.tokens import Usage
 from policies.features import parse_chat, read_features
 from proxy.observing import observations, prompt_bytes_of
-from telemetry.record import AttemptRecord, RequestRecord
-
-BODY = b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}], "tools": [{"a": 1}]}'
-
-
-def attempt(**changes: Any) -> AttemptRecord:
-    plain = AttemptRecord(
-        kind="primary",
-        backend="local",
-        model="m",
-        start_us=0,
-        first_byte_us=40_000,
-        total_us=150_000,
-        http_status=200,
-        error_type=None,
-        finish_reason="stop",
-        usage=Usage(10, 5),
-        cost_usd=None,
-        confidence=None,
-        mean_logprob=None,
-        min_logprob=None,
-        served_at_once=1,
-        won=True,
-        body=None,
-    )
-    return msgspec.structs.replace(plain, **changes)
-
-
-def record(*attempts: AttemptRecord, **changes: Any) -> RequestRecord:
-    plain = RequestRecord(
-        id="x",
-        ts_us=0,
-        api="chat",
-        status="ok",
-        complete=True,
-        capture="full",
-        http_status=200,
-        task="extract",
-        request=BODY,
-        attempts=attempts,
-    )
-    return msgspec.structs.replace(plain, **changes)
+from tests.support.answered import BODY, attempt, record
 
 
 def test_each_attempt_that_answered_is_learned_from() -> None:

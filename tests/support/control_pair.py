@@ -4,9 +4,9 @@ import asyncio
 import socket
 from pathlib import Path
 
-from proxy.control import Counters
 from proxy.hub import Hub
 from proxy.link import Link
+from telemetry.metrics import Counters
 
 
 class FakeWorker:

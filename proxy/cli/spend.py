@@ -1,0 +1,62 @@
+"""`pointsman spend`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from .options import Ago, config_option, json_option, read_config
+from .output import share, table, usd
+
+COLUMNS = (
+    "route", "backend", "requests", "cost", "per 1,000", "cost unknown",
+    "tokens in", "tokens out", "of them reasoning", "not ok",
+)  # fmt: skip
+
+
+@click.command("spend", short_help="Show what was spent, by route and backend.")
+@config_option
+@json_option
+@click.option("--since", type=Ago(), help="Younger than this, as 1h or 2d.")
+def command(config: Path, as_json: bool, since: float | None) -> None:
+    """Show what was spent, by route and backend, the dearest first.
+
+    Requests of unknown cost are counted apart, never as free. Simulated backends are priced as
+    if they were real.
+
+    \b
+    Example:
+      pointsman spend --since 1d
+    """
+    from telemetry import queries
+    from telemetry.catch_up import ensure_folded
+
+    directory = read_config(config).capture.directory
+    ensure_folded(directory)
+    rows: list[dict[str, Any]] = queries.spend(
+        directory, since_us=None if since is None else int(since * 1_000_000)
+    )
+    if as_json:
+        for row in rows:
+            click.echo(msgspec.json.encode(row))
+        return
+    total = sum(row["cost_usd"] for row in rows)
+    table("Spend", COLUMNS, map(cells, rows), caption=f"in all {usd(total)}")
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """One row of the table."""
+    return (
+        row["route"] or "-",
+        (row["backend"] or "-") + (" (simulated)" if row["simulated"] else ""),
+        str(row["requests"]),
+        usd(row["cost_usd"]),
+        usd(row["usd_per_1k"]),
+        str(row["unknown_cost"]),
+        str(row["prompt_tokens"]),
+        str(row["completion_tokens"]),
+        str(row["reasoning_tokens"]),
+        share(row["error_rate"]),
+    )
