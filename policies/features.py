@@ -140,7 +140,7 @@ def read_features(
         task=labels.get("task") or _digest(8, system, names),
         conversation=_conversation(conversation_header, caller, system, user_content),
         user=request.user if isinstance(request.user, str) else None,
-        prompt_bytes=(_size(request.messages) + _size(request.tools)) or body_bytes,
+        prompt_bytes=prompt_bytes(request, body_bytes),
         max_tokens=_positive(request.max_completion_tokens) or _positive(request.max_tokens),
         is_stream=request.stream is True,
         choices=_positive(request.n) or 1,
@@ -150,6 +150,11 @@ def read_features(
         wants_logprobs=request.logprobs is True,
         include_usage=isinstance(usage, dict) and usage.get("include_usage") is True,
     )
+
+
+def prompt_bytes(request: ChatRequest, body_bytes: int) -> int:
+    """JSON bytes of messages and tools: what becomes prompt tokens. Else the whole body's."""
+    return (memoryview(request.messages).nbytes + memoryview(request.tools).nbytes) or body_bytes
 
 
 def prompt_text(request: ChatRequest) -> str:
@@ -203,10 +208,6 @@ def _byte_length(text: str) -> int:
     if text.isascii() or len(text) > LABEL_BYTES_MAX:
         return len(text)
     return len(text.encode("utf-8", "surrogatepass"))
-
-
-def _size(raw: msgspec.Raw) -> int:
-    return memoryview(raw).nbytes
 
 
 # -- messages, tools, format ---------------------------------------------------------------------

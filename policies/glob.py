@@ -35,6 +35,11 @@ def fits(pattern: str, name: str) -> bool:
     )
 
 
+def literal_prefix(pattern: str) -> str:
+    """What every name of the pattern begins with."""
+    return re.split(r"[*?]", pattern, maxsplit=1)[0]
+
+
 def example(pattern: str) -> str:
     """The shortest name a pattern takes, `x` for every `?`."""
     return pattern.replace("*", "").replace("?", "x")

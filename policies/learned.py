@@ -6,18 +6,16 @@ until enough has been learned to change it.
 """
 
 from hashlib import blake2b
-from typing import TypeVar
 
 import msgspec
 
 from .cell import Cell, Observation, sample_of
+from .cell_map import CellMap
 from .facts import BackendFacts
 from .inquiry import Cells, Inquiry, size_bucket
 from .prediction import Prediction, predict
 
 __all__ = ["Learned", "Observation", "Prediction"]
-
-K = TypeVar("K")
 
 TASKS_MAX = 1000
 OTHER_TASK = "other"
@@ -31,18 +29,33 @@ REFRESH_S = 1.0
 FORMAT = 1
 
 
-class _Backend(msgspec.Struct, array_like=True):
-    all: Cell = msgspec.field(default_factory=Cell)
-    sizes: dict[int, Cell] = {}
-    tasks: dict[str, Cell] = {}
+class _StoredBackend(msgspec.Struct, array_like=True):
+    all: Cell
+    sizes: dict[int, msgspec.Raw]
+    tasks: dict[str, msgspec.Raw]
 
 
-class _State(msgspec.Struct, array_like=True):
-    format: int = FORMAT
-    at_s: float = 0.0
-    version: int = 0
-    tasks: list[str] = []
-    backends: dict[str, _Backend] = {}
+class _StoredState(msgspec.Struct, array_like=True):
+    format: int
+    version: int
+    at_s: float
+    tasks: list[str]
+    backends: dict[str, _StoredBackend]
+
+
+class _Backend:
+    """What was learned of one backend: altogether, by prompt size, by task."""
+
+    __slots__ = ("all", "sizes", "tasks")
+
+    def __init__(self, stored: _StoredBackend | None = None) -> None:
+        self.all = stored.all if stored is not None else Cell()
+        self.sizes: CellMap[int] = CellMap(stored.sizes if stored is not None else None)
+        self.tasks: CellMap[str] = CellMap(stored.tasks if stored is not None else None)
+
+    def written(self) -> tuple[object, ...]:
+        """As `_StoredBackend` reads it."""
+        return self.all, self.sizes.written(), self.tasks.written()
 
 
 class _Kept:
@@ -68,37 +81,33 @@ class _Kept:
 class Learned:
     """What was learned of all backends. See the module."""
 
-    __slots__ = ("_kept", "_state", "_tasks")
+    __slots__ = ("_backends", "_kept", "_tasks", "version")
 
     def __init__(self) -> None:
-        self._state = _State()
-        self._tasks: set[str] = set()
+        self.version = 0
+        """How many observations are in it."""
+        self._backends: dict[str, _Backend] = {}
+        self._tasks: dict[str, None] = {}
         self._kept: dict[str, _Kept] = {}
 
     def __repr__(self) -> str:
-        return f"<Learned v{self.version}: {len(self._state.backends)} backends>"
-
-    @property
-    def version(self) -> int:
-        """How many observations are in it; grows with every one."""
-        return self._state.version
+        return f"<Learned v{self.version}: {len(self._backends)} backends>"
 
     @property
     def name(self) -> str:
         """What a record calls the state it was decided with."""
-        return f"v{self._state.version}"
+        return f"v{self.version}"
 
     def observe(self, observation: Observation, now_s: float) -> None:
         """Count one attempt that ended at `now_s`."""
         backend = self._backend(observation.backend)
         if backend is None:
             return
-        self._state.version += 1
-        self._state.at_s = max(self._state.at_s, now_s)
+        self.version += 1
         sample = sample_of(observation)
         backend.all.observe(sample, now_s)
-        _cell(backend.sizes, size_bucket(observation.prompt_bytes)).observe(sample, now_s)
-        _cell(backend.tasks, self._task_for(observation.task)).observe(sample, now_s)
+        backend.sizes.take(size_bucket(observation.prompt_bytes)).observe(sample, now_s)
+        backend.tasks.take(self._task_for(observation.task)).observe(sample, now_s)
         kept = self._kept.get(observation.backend)
         if kept is not None:
             kept.count(backend.all.total_s.count, now_s)
@@ -118,7 +127,7 @@ class Learned:
 
     def cells(self, backend: str, task: str, size: int) -> Cells:
         """What was learned that bears on one kind of request."""
-        state = self._state.backends.get(backend)
+        state = self._backends.get(backend)
         if state is None:
             return Cells()
         is_own = task in self._tasks or len(self._tasks) < TASKS_MAX
@@ -127,35 +136,39 @@ class Learned:
 
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Per backend, what an operator asks first; for the admin's `/state`."""
-        return {name: _summary(state.all) for name, state in sorted(self._state.backends.items())}
+        return {name: _summary(state.all) for name, state in sorted(self._backends.items())}
 
     def to_bytes(self, now_s: float) -> bytes:
-        """The whole state; `from_bytes` gives one that predicts the same."""
-        self._state.at_s = max(self._state.at_s, now_s)
-        return msgspec.msgpack.encode(self._state)
+        """The whole state as of `now_s`; `from_bytes` gives one that predicts the same."""
+        state = (FORMAT, self.version, now_s, list(self._tasks), self._written())
+        return msgspec.msgpack.encode(state)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Learned":
         """Read what `to_bytes` wrote. Raises ValueError where it is something else."""
         try:
-            state = msgspec.msgpack.decode(data, type=_State)
+            state = msgspec.msgpack.decode(data, type=_StoredState)
         except msgspec.DecodeError as error:
             raise ValueError(f"not a learned state: {error}") from None
         if state.format != FORMAT:
             raise ValueError(f"learned state of format {state.format}; this program reads {FORMAT}")
         learned = cls()
-        learned._state = state
-        learned._tasks = set(state.tasks)
+        learned.version = state.version
+        learned._tasks = dict.fromkeys(state.tasks)
+        learned._backends = {name: _Backend(stored) for name, stored in state.backends.items()}
         return learned
 
     def digest(self) -> str:
         """Hex digest of all that was learned; as costly as writing it out."""
-        return blake2b(msgspec.msgpack.encode(self._state.backends), digest_size=8).hexdigest()
+        return blake2b(msgspec.msgpack.encode(self._written()), digest_size=8).hexdigest()
+
+    def _written(self) -> dict[str, tuple[object, ...]]:
+        return {name: backend.written() for name, backend in self._backends.items()}
 
     def _backend(self, name: str) -> _Backend | None:
-        found = self._state.backends.get(name)
-        if found is None and len(self._state.backends) < BACKENDS_MAX:
-            found = self._state.backends[name] = _Backend()
+        found = self._backends.get(name)
+        if found is None and len(self._backends) < BACKENDS_MAX:
+            found = self._backends[name] = _Backend()
         return found
 
     def _task_for(self, task: str) -> str:
@@ -164,16 +177,8 @@ class Learned:
             return task
         if len(self._tasks) >= TASKS_MAX:
             return OTHER_TASK
-        self._tasks.add(task)
-        self._state.tasks.append(task)
+        self._tasks[task] = None
         return task
-
-
-def _cell(cells: dict[K, Cell], key: K) -> Cell:
-    found = cells.get(key)
-    if found is None:
-        found = cells[key] = Cell()
-    return found
 
 
 def _summary(cell: Cell) -> dict[str, float | int | None]:

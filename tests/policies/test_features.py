@@ -240,11 +240,10 @@ def test_conversation_is_the_callers_own():
 
 
 def test_conversation_parts_do_not_run_into_each_other():
-    def conversation(system, user):
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        return features_of(chat(messages=messages)).conversation
-
-    assert conversation("ab", "c") != conversation("a", "bc")
+    words = [{"role": "user", "content": "c"}]
+    with_system = chat(messages=[{"role": "system", "content": "b"}, *words])
+    one = features_of(with_system, caller="a").conversation
+    assert one != features_of(chat(messages=words), caller='a"b"').conversation
 
 
 # -- for what judges an answer -------------------------------------------------------------------

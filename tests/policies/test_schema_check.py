@@ -36,6 +36,12 @@ def test_refuses_schemas_that_cannot_be_used_here(schema):
         SchemaCheck(schema)
 
 
+def test_no_file_is_read_for_a_schema(tmp_path):
+    (tmp_path / "schema.json").write_text('{"type": "number"}')
+    with pytest.raises(ValueError, match="Retrieval is disabled"):
+        SchemaCheck({"$ref": f"file://{tmp_path}/schema.json"})
+
+
 def test_no_pattern_can_hold_a_worker():
     check = SchemaCheck({"type": "string", "pattern": "^(a+)+$"})
     started = time.process_time()

@@ -94,6 +94,11 @@ def test_fallbacks_go_in_order_and_nobody_is_asked_twice():
     assert step(own, wire("connect")).backend == "gpt-4"
 
 
+def test_last_attempt_goes_to_a_backend_not_asked_yet():
+    found = step(FALLBACK, wire("connect"), status(503, "gpt-4", "fallback"))
+    assert (found.backend, found.kind) == ("o3-mini", "fallback")
+
+
 def test_three_attempts_are_the_most():
     failures = [status(503), status(503, kind="retry"), status(503, kind="retry")]
     assert step(PLAIN, *failures) == GiveUp(2, "3 attempts made")
