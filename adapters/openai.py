@@ -1,0 +1,176 @@
+"""The OpenAI wire: what a request to an OpenAI-compatible server looks like.
+
+`Target` is made once per backend and holds everything constant; `prepare` makes the bytes of
+one request from the client's body by splicing. Header rules are an allow-list (WIRE section 5):
+what is not named here never leaves, above all not the client's own key.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pointsman
+
+from . import splice
+from .backend import Backend
+from .connection import ResponseHead
+
+_KEPT_UPSTREAM = frozenset({b"content-type", b"accept", b"idempotency-key", b"traceparent"})
+_KEPT_UPSTREAM_PREFIXES = (b"openai-", b"x-stainless-")
+_NEVER_UPSTREAM = frozenset({b"openai-organization", b"openai-project"})
+
+_KEPT_DOWNSTREAM = frozenset(
+    {
+        b"content-type",
+        b"content-encoding",
+        b"x-request-id",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"openai-model",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
+        b"x-pointsman-simulated",
+    }
+)
+_KEPT_DOWNSTREAM_PREFIX = b"x-ratelimit-"
+
+CHAT_PATH = "/chat/completions"
+
+
+class Wanted(NamedTuple):
+    """What the route asks of one attempt, and what is known of the client's body."""
+
+    model_asked: str
+    is_stream: bool
+    includes_usage: bool
+    """The client asked for usage in its stream."""
+    adds_logprobs: bool
+    """Confidence wants logprobs and the client asked for none."""
+
+
+class Prepared(NamedTuple):
+    """One request, ready to send, and what must be hidden from its answer."""
+
+    payload: bytes
+    edited: tuple[str, ...]
+    hides_usage: bool
+    hides_logprobs: bool
+
+
+class Target:
+    """One OpenAI-compatible backend, everything constant precomputed."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._model_json = splice.json_text(backend.model)
+        self._path = f"{backend.path_prefix}{CHAT_PATH}".encode()
+        default_port = 443 if backend.scheme == "https" else 80
+        host = backend.host or ""
+        host = f"[{host}]" if ":" in host else host
+        authority = host if backend.port == default_port else f"{host}:{backend.port}"
+        fixed = [
+            f"host: {authority}",
+            "accept-encoding: identity",
+            f"user-agent: pointsman/{pointsman.__version__}",
+        ]
+        if backend.api_key is not None:
+            fixed.append(f"authorization: Bearer {backend.api_key.value}")
+        self._fixed_headers = "\r\n".join(fixed).encode("latin-1")
+
+    def prepare(
+        self,
+        body: bytes,
+        wanted: Wanted,
+        *,
+        headers: Iterable[tuple[bytes, bytes]],
+        dropped: frozenset[bytes] = frozenset(),
+        query: bytes = b"",
+    ) -> Prepared:
+        """The bytes of one request. `dropped` are the headers that `Connection` named.
+
+        Raises splice.DuplicateMember where the body holds an edited member twice.
+        """
+        edits: list[splice.Edit] = []
+        edited: list[str] = []
+        if wanted.model_asked != self.backend.model:
+            edits.append(splice.replace_value(body, "model", self._model_json))
+            edited.append("model")
+        hides_usage = wanted.is_stream and not wanted.includes_usage and self.backend.include_usage
+        if hides_usage:
+            edits.append(_usage_edit(body))
+            edited.append("stream_options.include_usage")
+        if wanted.adds_logprobs:
+            edits.append(splice.set_member(body, "logprobs", b"true"))
+            edited.append("logprobs")
+        if self.backend.strip_metadata and (edit := splice.remove_member(body, "metadata")):
+            edits.append(edit)
+            edited.append("metadata")
+        content = splice.apply(body, edits) if edits else body
+        payload = self._head(len(content), headers, dropped, query) + content
+        return Prepared(payload, tuple(edited), hides_usage, wanted.adds_logprobs)
+
+    def _head(
+        self,
+        length: int,
+        headers: Iterable[tuple[bytes, bytes]],
+        dropped: frozenset[bytes],
+        query: bytes,
+    ) -> bytes:
+        kept = [
+            b"%b: %b\r\n" % (name, value)
+            for name, value in headers
+            if (name in _KEPT_UPSTREAM or name.startswith(_KEPT_UPSTREAM_PREFIXES))
+            and name not in _NEVER_UPSTREAM
+            and name not in dropped
+        ]
+        return b"POST %b%b HTTP/1.1\r\n%b\r\n%bcontent-length: %d\r\n\r\n" % (
+            self._path,
+            query,
+            self._fixed_headers,
+            b"".join(kept),
+            length,
+        )
+
+
+RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+
+
+def is_retryable(head: ResponseHead, body: bytes) -> bool:
+    """Whether the same request may do better another time: by status, unless told otherwise.
+
+    A spent quota answers 429 and stays spent; `x-should-retry` is the backend's own word.
+    """
+    if head.header(b"x-should-retry") == b"false" or b"insufficient_quota" in body:
+        return False
+    return head.status in RETRYABLE_STATUSES
+
+
+def retry_after_s(head: ResponseHead) -> float | None:
+    """Seconds the backend asks to wait: `retry-after-ms`, else `retry-after` in seconds."""
+    for name, unit_s in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
+        value = head.header(name)
+        if value is not None and re.fullmatch(rb"\d{1,9}(\.\d{1,6})?", value):
+            return float(value) * unit_s
+    return None
+
+
+def kept_downstream(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of a backend's answer that a client may see, in their order."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name in _KEPT_DOWNSTREAM or name.startswith(_KEPT_DOWNSTREAM_PREFIX)
+    ]
+
+
+def _usage_edit(body: bytes) -> splice.Edit:
+    """The edit that asks for usage in a stream, keeping other members of `stream_options`."""
+    if b"stream_options" not in body:
+        return splice.set_member(body, "stream_options", b'{"include_usage":true}')
+    span = splice.walk(body).get("stream_options")
+    options = b"null" if span is None else body[span[1] : span[2]]
+    if span is None or options == b"null":
+        return splice.set_member(body, "stream_options", b'{"include_usage":true}')
+    inner = splice.set_member(options, "include_usage", b"true")
+    return span[1], span[2], splice.apply(options, [inner])

@@ -1,0 +1,271 @@
+"""The connections to one backend: kept alive, reused newest first, bounded.
+
+`start` is O(1) whatever the number of connections. A call takes an idle connection, or waits
+for a new one; more than `backend.in_flight_max` calls at once are refused with the kind `full`.
+Addresses are resolved off the loop and kept for `ADDRESSES_FRESH_S`, so a slow name server
+holds up nobody else.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from .backend import Backend
+from .connection import Listener, ResponseHead, UpstreamConnection
+from .errors import UpstreamError
+from .tls import TlsLayer
+
+CONNECT_TIMEOUT_S = 2.0
+TLS_TIMEOUT_S = 3.0
+IDLE_MAX_S = 55.0
+"""Shorter than the 60 s after which common servers and load balancers hang up."""
+IDLE_CONNECTIONS_MAX = 1024
+ADDRESSES_FRESH_S = 30.0
+NEVER_BEFORE_S = 0.0
+
+Address = tuple[str, int]
+
+
+class Call:
+    """One request on its way: waits for a connection, is sent, hears the answer.
+
+    Ends with exactly one of `on_data(is_end=True)`, `on_failure`, or our own `abort()`. A
+    kept-alive connection that turns out dead before a byte came is replaced once, silently.
+    """
+
+    __slots__ = (
+        "_connecting",
+        "_connection",
+        "_has_resent",
+        "_listener",
+        "_payload",
+        "_pool",
+        "served_at_once",
+    )
+
+    def __init__(self, pool: "Pool", payload: bytes, listener: Listener) -> None:
+        self._pool = pool
+        self._payload = payload
+        self._listener = listener
+        self._connection: UpstreamConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._has_resent = False
+        self.served_at_once = 0
+        """Calls this backend was serving when this one began, itself included."""
+
+    def start(self, *, fresh: bool = False) -> None:
+        """Send on an idle connection, or open one."""
+        connection = None if fresh else self._pool.take_idle()
+        if connection is not None:
+            self._connection = connection
+            connection.send(self._payload, self)
+        else:
+            self._connecting = self._pool.spawn(self._connect())
+
+    def abort(self) -> None:
+        """The answer is no longer wanted; the backend sees a reset at once."""
+        self._pool.ended(self)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.abort()
+
+    def pause_reading(self) -> None:
+        """Back-pressure from the client's side."""
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client reads again."""
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self._pool.connect()
+        except UpstreamError as error:
+            self._connecting = None
+            self._pool.ended(self)
+            self._listener.on_failure(error)
+            return
+        self._connecting = None
+        self._connection = connection
+        connection.send(self._payload, self)
+
+    # -- Listener -----------------------------------------------------------------------------
+
+    def on_head(self, head: ResponseHead) -> None:
+        self._listener.on_head(head)
+
+    def on_data(self, data: bytes, *, is_end: bool) -> None:
+        if is_end:
+            self._connection = None
+            self._pool.ended(self)
+        self._listener.on_data(data, is_end=is_end)
+
+    def on_failure(self, error: UpstreamError) -> None:
+        self._connection = None
+        if error.kind == "stale" and not self._has_resent:
+            self._has_resent = True
+            self.start(fresh=True)
+            return
+        self._pool.ended(self)
+        self._listener.on_failure(error)
+
+
+class Pool:
+    """All connections of one worker to one backend."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        self.backend = backend
+        self._loop = loop
+        self._ssl_context = ssl_context
+        self._idle: list[UpstreamConnection] = []
+        self._calls: set[Call] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._addresses: list[tuple[int, Address]] = []
+        self._addresses_until_s = NEVER_BEFORE_S
+        self._is_closed = False
+        self.connections_opened = 0
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.backend.name} in_flight={self.in_flight} idle={len(self._idle)}>"
+
+    @property
+    def in_flight(self) -> int:
+        """Calls begun and not ended."""
+        return len(self._calls)
+
+    def call(self, payload: bytes, listener: Listener) -> Call:
+        """Begin a call. Raises UpstreamError of kind `full` at the backend's limit."""
+        if len(self._calls) >= self.backend.in_flight_max:
+            raise UpstreamError("full", f"{self.backend.in_flight_max} requests in flight already")
+        call = Call(self, payload, listener)
+        self._calls.add(call)
+        call.served_at_once = len(self._calls)
+        call.start()
+        return call
+
+    def close(self) -> None:
+        """Close what is idle now and everything else when its call ends."""
+        self._is_closed = True
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()
+
+    # -- what a call uses ---------------------------------------------------------------------
+
+    def ended(self, call: Call) -> None:
+        """The call holds no place any more; harmless when said twice."""
+        self._calls.discard(call)
+
+    def take_idle(self) -> UpstreamConnection | None:
+        """The most recently used connection that is still open and young enough."""
+        oldest_s = self._loop.time() - IDLE_MAX_S
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open and connection.idle_since_s >= oldest_s:
+                return connection
+            connection.abort()
+        return None
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a connect in a task that is kept until it is done."""
+        task = self._loop.create_task(work, name=f"connect {self.backend.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def connect(self) -> UpstreamConnection:
+        """A new connection. Raises UpstreamError of kind dns, connect or tls."""
+        connection = UpstreamConnection(self._became_idle)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                addresses = await self._resolve()
+            last: Exception | None = None
+            for family, address in addresses:
+                try:
+                    await self._open(connection, family, address)
+                except (OSError, ssl.SSLError, ssl.CertificateError) as error:
+                    last = error
+                    connection = UpstreamConnection(self._became_idle)
+                else:
+                    self.connections_opened += 1
+                    return connection
+        except TimeoutError:
+            raise UpstreamError("connect", "timed out while connecting") from None
+        raise _connect_error(last)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _became_idle(self, connection: UpstreamConnection) -> None:
+        if self._is_closed or len(self._idle) >= IDLE_CONNECTIONS_MAX:
+            connection.abort()
+            return
+        connection.idle_since_s = self._loop.time()
+        self._idle.append(connection)
+
+    async def _resolve(self) -> list[tuple[int, Address]]:
+        if self._addresses and self._loop.time() < self._addresses_until_s:
+            return self._addresses
+        host, port = self.backend.host, self.backend.port
+        assert host is not None
+        assert port is not None
+        try:
+            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise UpstreamError("dns", f"cannot resolve {host}: {error}") from None
+        self._addresses = [(entry[0], (entry[4][0], entry[4][1])) for entry in found]  # type: ignore[misc]
+        self._addresses_until_s = self._loop.time() + ADDRESSES_FRESH_S
+        return self._addresses
+
+    async def _open(self, connection: UpstreamConnection, family: int, address: Address) -> None:
+        host, port = address
+        if self._ssl_context is None:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._loop.create_connection(lambda: connection, host, port, family=family)
+            return
+        shaken: asyncio.Future[None] = self._loop.create_future()
+        layer = TlsLayer(
+            connection,
+            self._ssl_context,
+            on_handshake=_settle(shaken),
+            server_hostname=self.backend.host,
+        )
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await self._loop.create_connection(lambda: layer, host, port, family=family)
+        try:
+            async with asyncio.timeout(TLS_TIMEOUT_S):
+                await shaken
+        except TimeoutError:
+            raise ssl.SSLError("handshake timed out") from None
+        finally:
+            if not connection.is_open:
+                layer.abort()
+
+
+def _settle(future: "asyncio.Future[None]") -> Callable[[Exception | None], None]:
+    def settle(error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    return settle
+
+
+def _connect_error(error: Exception | None) -> UpstreamError:
+    if isinstance(error, ssl.SSLError | ssl.CertificateError):
+        return UpstreamError("tls", f"TLS failed: {error}")
+    return UpstreamError("connect", f"cannot connect: {error or 'no address'}")

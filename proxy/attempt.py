@@ -1,0 +1,313 @@
+"""One call to one backend, from the moment it is asked to the end of its answer.
+
+An attempt listens to its call, reads the answer on the side and tells its owner two things:
+`attempt_streams` with whole events that may go to the client now, and `attempt_ended` once. A
+held attempt (its confidence decides whether the client sees it) streams nothing and keeps all.
+"""
+
+import asyncio
+from time import monotonic
+from typing import Literal, Protocol
+
+from adapters.backend import Backend
+from adapters.chat_reader import ChatReader
+from adapters.connection import ResponseHead
+from adapters.errors import UpstreamError
+from adapters.openai import Prepared, is_retryable, retry_after_s
+from adapters.pool import Call, Pool
+from adapters.sse import EventBuffer
+from policies.steps import Outcome, OutcomeKind
+
+HELD_BYTES_MAX = 4 << 20
+"""A whole answer is held to be read and judged up to this size; a larger one streams through."""
+ERROR_BYTES_MAX = 1 << 20
+"""An error body larger than this is a broken answer."""
+DRAIN_S = 1.0
+"""A backend that said [DONE] gets this long to end its message, else is reset."""
+
+Mode = Literal["whole", "events", "oversize"]
+
+
+class Owner(Protocol):
+    """Who made the attempt."""
+
+    def attempt_streams(self, attempt: "Attempt", data: bytes) -> None: ...
+    def attempt_ended(self, attempt: "Attempt") -> None: ...
+
+
+class Attempt:
+    """States: asked -> answering -> ended. `failure` is None exactly for a whole answer."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_call",
+        "_events",
+        "_is_held",
+        "_loop",
+        "_mode",
+        "_owner",
+        "backend",
+        "confidence",
+        "ended_s",
+        "failure",
+        "failure_text",
+        "first_byte_s",
+        "has_streamed",
+        "head",
+        "is_ended",
+        "kind",
+        "last_byte_s",
+        "prepared",
+        "reader",
+        "served_at_once",
+        "started_s",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        backend: Backend,
+        prepared: Prepared,
+        *,
+        kind: OutcomeKind,
+        choices: int,
+        is_held: bool,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._is_held = is_held
+        self._call: Call | None = None
+        self._mode: Mode = "whole"
+        self._events = EventBuffer()
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self.backend = backend
+        self.prepared = prepared
+        self.kind: OutcomeKind = kind
+        self.reader = ChatReader(choices)
+        self.head: ResponseHead | None = None
+        self.failure: str | None = None
+        self.failure_text = ""
+        self.confidence: float | None = None
+        self.has_streamed = False
+        self.is_ended = False
+        self.served_at_once = 1
+        self.started_s = monotonic()
+        self.first_byte_s: float | None = None
+        self.last_byte_s = self.started_s
+        self.ended_s = self.started_s
+
+    def __repr__(self) -> str:
+        state = "ended" if self.is_ended else "answering" if self.head else "asked"
+        return f"<Attempt {self.kind} {self.backend.name} {state} {self.failure or ''}>"
+
+    def start(self, pool: Pool) -> None:
+        """Send the request; may end at once where the backend is at its limit."""
+        try:
+            self._call = pool.call(self.prepared.payload, self)
+        except UpstreamError as error:
+            self._fail(error.kind, str(error))
+        else:
+            self.served_at_once = self._call.served_at_once
+
+    def abort(self, failure: str, text: str) -> None:
+        """Reset the backend's connection; the owner knows already and is not called."""
+        if not self.is_ended:
+            self._mark_ended(failure, text)
+            if self._call is not None:
+                self._call.abort()
+
+    def pause_reading(self) -> None:
+        """Back-pressure from the client."""
+        if self._call is not None:
+            self._call.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client reads again."""
+        if self._call is not None:
+            self._call.resume_reading()
+
+    @property
+    def is_streaming(self) -> bool:
+        """The answer comes as events."""
+        return self._mode == "events"
+
+    @property
+    def body(self) -> bytes:
+        """What was kept of the answer's body, de-chunked, as the backend sent it."""
+        if len(self._body) > 1:
+            self._body = [b"".join(self._body)]
+        return self._body[0] if self._body else b""
+
+    @property
+    def status(self) -> int | None:
+        """The backend's HTTP status."""
+        return None if self.head is None else self.head.status
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds the client waited for this backend before it could be given anything."""
+        if self.has_streamed and self.first_byte_s is not None:
+            return self.first_byte_s - self.started_s
+        return (self.ended_s if self.is_ended else monotonic()) - self.started_s
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What this attempt cost, from the reported usage."""
+        if self.backend.price is None:
+            return None
+        busy_s = self.ended_s - self.started_s
+        return self.backend.price.cost_usd(
+            self.reader.usage, busy_s=busy_s, served_at_once=self.served_at_once
+        )
+
+    def outcome(self) -> Outcome:
+        """What the policies need to say what comes next."""
+        return Outcome(
+            backend=self.backend.name,
+            kind=self.kind,
+            failure=self.failure,
+            http_status=self.status,
+            retryable=self._is_retryable(),
+            retry_after_s=None if self.head is None else retry_after_s(self.head),
+            confidence=self.confidence,
+            is_visible=self.has_streamed,
+        )
+
+    # -- Listener of the call -----------------------------------------------------------------
+
+    def on_head(self, head: ResponseHead) -> None:
+        self.head = head
+        kind = head.header(b"content-type") or b""
+        if head.status == 200 and kind.lower().startswith(b"text/event-stream"):
+            self._mode = "events"
+
+    def on_data(self, data: bytes, *, is_end: bool) -> None:
+        if self.is_ended:
+            return
+        self.last_byte_s = monotonic()
+        if self._mode == "events":
+            self._take_events(data, is_end=is_end)
+        else:
+            self._take_whole(data, is_end=is_end)
+
+    def on_failure(self, error: UpstreamError) -> None:
+        if not self.is_ended:
+            self._fail(error.kind, str(error))
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _take_events(self, data: bytes, *, is_end: bool) -> None:
+        ready = self._events.feed(data)
+        if is_end:
+            ready += self._rest_of_events(ready)
+        elif ready:
+            self.reader.read_events(ready)
+        if ready:
+            self._pass_on(ready)
+        if self.is_ended:
+            return
+        if is_end or self.reader.has_done:
+            self._end_of_events(is_end=is_end)
+
+    def _rest_of_events(self, ready: bytes) -> bytes:
+        """At the end: what is held belongs to the answer only if that is whole."""
+        self.reader.read_events(ready)
+        rest = self._events.rest()
+        if rest:
+            self.reader.read_events(rest)
+        return rest if self.reader.is_complete else b""
+
+    def _pass_on(self, ready: bytes) -> None:
+        self._keep(ready)
+        if not self.reader.has_data:
+            return  # comments only: the head still waits, failover is still free
+        if self.first_byte_s is None:
+            self.first_byte_s = self.last_byte_s
+        if self.reader.error is not None and not self.reader.has_answer and not self.has_streamed:
+            self._refuse_error_event()
+        elif not self._is_held or self._body_bytes > HELD_BYTES_MAX:
+            data = self.body
+            self._body = []
+            self._body_bytes = 0
+            self._is_held = False
+            self.has_streamed = True
+            self._owner.attempt_streams(self, data)
+
+    def _refuse_error_event(self) -> None:
+        """An error as the first event of a 200 stream is a failure with a real status."""
+        if self._call is not None:
+            self._call.abort()
+        self._fail("error_event", "the backend reported an error in its stream")
+
+    def _end_of_events(self, *, is_end: bool) -> None:
+        if not is_end and self._call is not None:
+            self._loop.call_later(DRAIN_S, self._call.abort)
+        if self.reader.is_complete:
+            self._end()
+        else:
+            self._fail("cut", "the stream ended before the answer did")
+
+    def _take_whole(self, data: bytes, *, is_end: bool) -> None:
+        if self.first_byte_s is None and data:
+            self.first_byte_s = self.last_byte_s
+        if self._mode == "oversize":
+            self._owner.attempt_streams(self, data)
+        else:
+            self._keep(data)
+            self._check_size()
+        if is_end and not self.is_ended:
+            self._end_of_whole()
+
+    def _check_size(self) -> None:
+        if self.status == 200:
+            if self._body_bytes > HELD_BYTES_MAX:
+                self._mode = "oversize"
+                self.has_streamed = True
+                self.reader.is_unparsed = True
+                self._owner.attempt_streams(self, self.body)
+                self._body = []
+        elif self._body_bytes > ERROR_BYTES_MAX:
+            if self._call is not None:
+                self._call.abort()
+            self._fail("protocol", "the backend's error body has no end")
+
+    def _end_of_whole(self) -> None:
+        if self._mode == "oversize":
+            self._end()
+        elif self.status != 200:
+            self._fail("status", f"the backend answered {self.status}")
+        elif not self.reader.read_whole(self.body):
+            self._fail("not_json", "the backend's answer is not a JSON object")
+        elif self.reader.error is not None and not self.reader.has_answer:
+            self._fail("error_event", "the backend reported an error with status 200")
+        else:
+            self._end()
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._body.append(data)
+            self._body_bytes += len(data)
+
+    def _end(self) -> None:
+        self._mark_ended(None, "")
+        self._owner.attempt_ended(self)
+
+    def _fail(self, failure: str, text: str) -> None:
+        self._mark_ended(failure, text)
+        self._owner.attempt_ended(self)
+
+    def _mark_ended(self, failure: str | None, text: str) -> None:
+        self.is_ended = True
+        self.ended_s = monotonic()
+        self.failure = failure
+        self.failure_text = text
+
+    def _is_retryable(self) -> bool:
+        if self.failure is None or self.has_streamed:
+            return False
+        if self.failure == "status" and self.head is not None:
+            return is_retryable(self.head, self.body)
+        return self.failure != "client_gone"

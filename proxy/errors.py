@@ -1,0 +1,148 @@
+"""Errors the proxy itself answers with, in OpenAI's shape; the table of WIRE section 3.
+
+    DownstreamError        status, type, code, param; `closes` where the connection cannot go on
+
+Nothing of the client's input, no traceback and no version is ever reflected.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class DownstreamError:
+    """One answer of ours. `headers` come on top of the usual ones."""
+
+    status: int
+    type: str
+    code: str | None
+    message: str
+    param: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    closes: bool = False
+
+    def body(self) -> bytes:
+        """The JSON of the answer, all four members present."""
+        return error_json(self.message, type=self.type, code=self.code, param=self.param)
+
+
+def error_json(message: str, *, type: str, code: str | None, param: str | None = None) -> bytes:
+    """`{"error": {...}}` as OpenAI writes it."""
+    error = {"message": message, "type": type, "param": param, "code": code}
+    return msgspec.json.encode({"error": error})
+
+
+INVALID = "invalid_request_error"
+SERVER = "server_error"
+NO_RETRY = ((b"x-should-retry", b"false"),)
+
+
+def invalid(message: str, *, param: str | None = None, code: str | None = None) -> DownstreamError:
+    """400: the request cannot be understood."""
+    return DownstreamError(400, INVALID, code, message, param)
+
+
+def framing(message: str) -> DownstreamError:
+    """400 for HTTP that we refuse; the connection closes."""
+    return DownstreamError(400, INVALID, "bad_request", message, closes=True)
+
+
+def invalid_key() -> DownstreamError:
+    """401, the same words whatever was wrong with the key."""
+    message = "Incorrect API key provided."
+    return DownstreamError(401, INVALID, "invalid_api_key", message)
+
+
+def model_not_found() -> DownstreamError:
+    """404 for a model name that is no route, no backend and fits no `match.model`."""
+    message = "The model does not exist or you do not have access to it; see GET /v1/models."
+    return DownstreamError(404, INVALID, "model_not_found", message)
+
+
+def unknown_url() -> DownstreamError:
+    """404 for a path that is not served."""
+    message = "Unknown request URL. Please check the URL for typos."
+    return DownstreamError(404, INVALID, "unknown_url", message)
+
+
+def method_not_supported(allowed: bytes) -> DownstreamError:
+    """405 with the methods that are."""
+    message = "Not allowed to use this method on this URL."
+    headers = ((b"allow", allowed),)
+    return DownstreamError(405, INVALID, "method_not_supported", message, headers=headers)
+
+
+def too_slow() -> DownstreamError:
+    """408: the header or body did not arrive in time."""
+    message = "The request did not arrive in time."
+    return DownstreamError(408, INVALID, "request_timeout", message, closes=True)
+
+
+def too_large(limit_bytes: int) -> DownstreamError:
+    """413: the body is over `limits.body`."""
+    message = f"The request body is larger than {limit_bytes} bytes."
+    return DownstreamError(413, INVALID, "request_too_large", message, closes=True)
+
+
+def unsupported_encoding() -> DownstreamError:
+    """415: a compressed request body."""
+    message = "Send the request body without content-encoding."
+    return DownstreamError(415, INVALID, "unsupported_encoding", message)
+
+
+def expectation_failed() -> DownstreamError:
+    """417: an Expect other than 100-continue."""
+    message = "Only 'Expect: 100-continue' is understood."
+    return DownstreamError(417, INVALID, "bad_request", message, closes=True)
+
+
+def headers_too_large() -> DownstreamError:
+    """431: the header block, a target or the number of headers is over its limit."""
+    message = "The request header is too large."
+    return DownstreamError(431, INVALID, "headers_too_large", message, closes=True)
+
+
+def overloaded() -> DownstreamError:
+    """503: `limits.in_flight` is reached."""
+    message = "Too many requests in flight; try again shortly."
+    return _try_later("overloaded", message)
+
+
+def no_backend(why: str) -> DownstreamError:
+    """503: no backend can be used for this request."""
+    return _try_later("no_backend", f"No backend can serve this request: {why}")
+
+
+def capture_unavailable() -> DownstreamError:
+    """503 under `fail_closed`: the record cannot be kept."""
+    return _try_later("capture_unavailable", "The request cannot be recorded right now.")
+
+
+def upstream_error(why: str) -> DownstreamError:
+    """502: the backend's last try failed."""
+    message = f"The backend failed: {why}"
+    return DownstreamError(502, SERVER, "upstream_error", message, None, NO_RETRY)
+
+
+def upstream_auth() -> DownstreamError:
+    """502: the backend refuses the credential that this proxy has for it."""
+    message = "The backend refused the proxy's own credential."
+    return DownstreamError(502, SERVER, "upstream_auth", message, None, NO_RETRY)
+
+
+def internal() -> DownstreamError:
+    """500: a defect of ours; the log has it."""
+    message = "The proxy failed to handle this request."
+    return DownstreamError(500, SERVER, "internal_error", message)
+
+
+def deadline_exceeded(which: str) -> DownstreamError:
+    """504: a time limit passed before the first byte."""
+    message = f"No answer within the {which} time limit."
+    return DownstreamError(504, SERVER, "deadline_exceeded", message, None, NO_RETRY)
+
+
+def _try_later(code: str, message: str) -> DownstreamError:
+    headers = ((b"retry-after", b"1"),)
+    return DownstreamError(503, SERVER, code, message, headers=headers)

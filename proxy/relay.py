@@ -1,0 +1,84 @@
+"""What a client did not ask for is taken out of an answer on its way down; nothing else changes.
+
+Two things may have been asked of the backend on top of the client's request: the usage of a
+stream, and token logprobs. Here they are hidden again (WIRE section 7), event by event, by
+splicing. Events that carry neither pass through untouched and unread.
+"""
+
+import re
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from adapters import splice
+from adapters.sse import event_data, split_events
+
+
+class _Chunk(Struct):
+    choices: list[Raw] | None = None
+    usage: Raw | UnsetType = UNSET
+
+
+class _Choice(Struct):
+    logprobs: Raw | UnsetType = UNSET
+
+
+class _Choices(Struct):
+    choices: list[_Choice] = []
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_choices = msgspec.json.Decoder(_Choices).decode
+_NULL = b"null"
+
+
+def hide_in_events(data: bytes, *, usage: bool, logprobs: bool) -> bytes:
+    """Whole events without what the client did not ask for."""
+    kept = []
+    for event in split_events(data):
+        if (usage and b'"usage"' in event) or (logprobs and b'"logprobs"' in event):
+            event = _hide_in_event(event, usage=usage, logprobs=logprobs)
+        kept.append(event)
+    return b"".join(kept)
+
+
+def hide_logprobs(body: bytes) -> bytes:
+    """A completion or chunk whose choices say `"logprobs": null`."""
+    try:
+        choices = _decode_choices(body).choices
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body
+    for choice in choices:
+        if choice.logprobs is not UNSET and (raw := bytes(choice.logprobs)) != _NULL:
+            body = re.sub(rb'("logprobs"\s*:\s*)' + re.escape(raw), rb"\g<1>null", body, count=1)
+    return body
+
+
+def _hide_in_event(event: bytes, *, usage: bool, logprobs: bool) -> bytes:
+    """One event with its JSON edited in place; b"" where nothing of it is the client's."""
+    payload = event_data(event)
+    if payload is None or payload not in event:
+        return event  # several data lines: no backend writes JSON so
+    edited = payload
+    if usage:
+        try:
+            chunk = _decode_chunk(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return event
+        if chunk.usage is not UNSET:
+            if bytes(chunk.usage) != _NULL:
+                return event if chunk.choices else b""
+            edited = _without_usage(edited)
+    if logprobs:
+        edited = hide_logprobs(edited)
+    return event.replace(payload, edited, 1)
+
+
+def _without_usage(payload: bytes) -> bytes:
+    if payload.endswith(b',"usage":null}'):
+        return payload[:-14] + b"}"
+    try:
+        edit = splice.remove_member(payload, "usage")
+    except ValueError:
+        return payload
+    return payload if edit is None else splice.apply(payload, [edit])

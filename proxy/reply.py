@@ -1,0 +1,117 @@
+"""Requests that no backend sees and no record is kept of: the model list, health, and errors
+for what is not a recordable request."""
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from telemetry.ids import new_id
+
+from . import errors
+from .downstream import DownstreamProtocol
+from .errors import DownstreamError
+from .heads import RequestHead, response_head
+
+if TYPE_CHECKING:
+    from .server import DataPlane
+
+MODELS_PATH = b"/v1/models"
+CHAT_PATH = b"/v1/chat/completions"
+ALLOWED = {
+    MODELS_PATH: b"GET",
+    CHAT_PATH: b"POST",
+    b"/healthz": b"GET",
+    b"/readyz": b"GET",
+}
+
+
+class Reply:
+    """One such request; answers as soon as its turn comes."""
+
+    keeps_body = False
+
+    def __init__(
+        self,
+        plane: "DataPlane",
+        client: DownstreamProtocol,
+        head: RequestHead,
+        error: DownstreamError | None = None,
+    ) -> None:
+        self._plane = plane
+        self._client = client
+        self._head = head
+        self._error = error
+
+    def begin(self, body: bytes) -> None:
+        """Answer."""
+        if self._error is not None:
+            self.refuse(self._error)
+            return
+        found = self._content()
+        if isinstance(found, DownstreamError):
+            self.refuse(found)
+        else:
+            status, content = found
+            self._write(status, [], msgspec.json.encode(content))
+
+    def refuse(self, error: DownstreamError) -> None:
+        """Answer with an error; the connection goes on unless the error closes it."""
+        self._plane.refused(error)
+        if error.closes:
+            self._head.keeps_alive = False
+        self._write(error.status, list(error.headers), error.body())
+
+    def client_gone(self) -> None:
+        """Nothing was under way."""
+
+    def pause(self) -> None:
+        """An answer here is small and already written."""
+
+    def resume(self) -> None:
+        """Nothing was paused."""
+
+    def _content(self) -> tuple[int, object] | DownstreamError:
+        path, method = self._head.path, self._head.method
+        is_model = path.startswith(MODELS_PATH + b"/") and len(path) > len(MODELS_PATH) + 1
+        allowed = b"GET" if is_model else ALLOWED.get(path)
+        if allowed is None:
+            return errors.unknown_url()
+        if method != allowed:
+            return errors.method_not_supported(allowed)
+        if path == b"/healthz":
+            return 200, {"status": "ok"}
+        if path == b"/readyz":
+            is_ready = self._plane.is_ready
+            return (200 if is_ready else 503), {"status": "ready" if is_ready else "draining"}
+        if path == MODELS_PATH:
+            return 200, {"object": "list", "data": [_model(name) for name in self._names()]}
+        return self._one_model(path[len(MODELS_PATH) + 1 :])
+
+    def _one_model(self, name: bytes) -> tuple[int, object] | DownstreamError:
+        text = name.decode("utf-8", "replace")
+        return (200, _model(text)) if text in self._names() else errors.model_not_found()
+
+    def _names(self) -> tuple[str, ...]:
+        return self._plane.wiring.policy.listed_models()
+
+    def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"x-request-id", b"req_" + new_id().replace("-", "").encode()),
+            *headers,
+        ]
+        head = response_head(
+            status, headers, date=self._plane.date, length=len(body), head=self._head
+        )
+        self._client.write(head if self._head.method == b"HEAD" else head + body)
+        self._client.response_done(keeps_alive=self._head.keeps_alive)
+
+
+def _model(name: str) -> dict[str, object]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(time.time()) // 86400 * 86400,
+        "owned_by": "pointsman",
+    }

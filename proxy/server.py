@@ -1,0 +1,262 @@
+"""The data plane of one worker: opens an exchange for each request, and what they all share.
+
+The connection (downstream.py) parses, the exchange (exchange.py) lives; here stands who may
+come in, where a path leads, and what is counted. Nothing here waits.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from email.utils import formatdate
+from socket import socket
+from types import TracebackType
+from typing import Literal
+
+from adapters.tls import TlsLayer
+from policies.features import Features
+from policies.learned import Learned
+from telemetry.journal import Journal
+from telemetry.logs import log
+from telemetry.metrics import Counters
+from telemetry.record import RequestRecord
+
+from . import errors
+from .attempt import Attempt
+from .configuration import Configuration
+from .counting import Counting
+from .downstream import DownstreamProtocol
+from .errors import DownstreamError
+from .exchange import Exchange
+from .heads import RequestHead
+from .keys import Keys
+from .reply import ALLOWED, CHAT_PATH, Reply
+from .wiring import Wiring, wire
+
+BACKLOG = 4096
+DATE_EVERY_S = 1.0
+WRITE_BUFFER_BYTES = 256 * 1024
+"""What may wait for a slow client before its backend is no longer read."""
+HEALTH_PATHS = (b"/healthz", b"/readyz")
+
+
+class DataPlane:
+    """Everything the exchanges of one worker share. Not ready before `configure` and `listen`."""
+
+    wiring: Wiring
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop, journal: Journal, worker: int) -> None:
+        self.loop = loop
+        self.journal = journal
+        self.worker = worker
+        self.learned = Learned()
+        self.body_bytes_max = 0
+        self.in_flight = 0
+        self.is_ready = False
+        self.date = b""
+        self.counting = Counting()
+        self._clients: set[DownstreamProtocol] = set()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+        self._server: asyncio.AbstractServer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_configured = False
+        self._set_date()
+
+    def __repr__(self) -> str:
+        return f"<DataPlane worker={self.worker} in_flight={self.in_flight}>"
+
+    # -- what the worker process uses ---------------------------------------------------------
+
+    def configure(self, configuration: Configuration, keys: Keys | None) -> None:
+        """Swap a configuration in: the next request uses it, those under way keep theirs.
+
+        Raises OSError or ssl.SSLError for an unusable CA file; then nothing has changed.
+        """
+        before = self.wiring if self._is_configured else None
+        self.wiring = wire(configuration, keys, loop=self.loop, before=before)
+        self._is_configured = True
+        self.body_bytes_max = configuration.limits.body_bytes
+        if before is not None:
+            before.close_pools_not_in(self.wiring)
+
+    def learn(self, learned: Learned) -> None:
+        """Decide by this state from now on."""
+        self.learned = learned
+
+    async def listen(self, sock: socket, tls: ssl.SSLContext | None) -> None:
+        """Accept clients on a bound socket."""
+        self._server = await self.loop.create_server(
+            self._protocol_factory(tls), sock=sock, backlog=BACKLOG
+        )
+        self.is_ready = True
+
+    def begin_drain(self) -> None:
+        """Accept nobody new; close what is idle, and the rest behind its answer."""
+        self.is_ready = False
+        if self._server is not None:
+            self._server.close()
+        for client in tuple(self._clients):
+            client.drain()
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until nothing is in flight; False where `timeout_s` passed before."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._is_empty.wait()
+        return not self._clients
+
+    def close(self) -> None:
+        """Drop every connection, both ways."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._server is not None:
+            self._server.close()
+        for client in tuple(self._clients):
+            client.abort()
+        if self._is_configured:
+            for pool in self.wiring.pools.values():
+                pool.close()
+
+    def counters(self) -> Counters:
+        """All counts since the start, and the gauges of this moment."""
+        gauges: Counters = {
+            ("pointsman_in_flight", ()): float(self.in_flight),
+            ("pointsman_client_connections", ()): float(len(self._clients)),
+        }
+        for name, pool in self.wiring.pools.items():
+            label = (("backend", name),)
+            gauges["pointsman_backend_in_flight", label] = float(pool.in_flight)
+            opened = float(pool.connections_opened)
+            gauges["pointsman_backend_connections_opened_total", label] = opened
+        return {**self.counting.counters, **gauges}
+
+    def state(self) -> dict[str, object]:
+        """What this worker is doing now, as JSON data."""
+        return {
+            "worker": self.worker,
+            "policy": self.wiring.policy.digest,
+            "ready": self.is_ready,
+            "in_flight": self.in_flight,
+            "connections": len(self._clients),
+            "learned": self.learned.name,
+            "backends": {
+                name: {"in_flight": pool.in_flight} for name, pool in self.wiring.pools.items()
+            },
+        }
+
+    # -- what connections use -----------------------------------------------------------------
+
+    def open(self, client: DownstreamProtocol, head: RequestHead) -> Exchange | Reply:
+        """Who serves a request whose head has come; the key is checked before any body is kept."""
+        caller = None
+        keys = self.wiring.keys
+        if keys is not None and head.path not in HEALTH_PATHS:
+            caller = keys.caller_of(bearer_token(head))
+            if caller is None:
+                return Reply(self, client, head, errors.invalid_key())
+        if head.method == b"POST" and head.path.startswith(b"/v1/"):
+            keeps_body = head.path == CHAT_PATH
+            return Exchange(self, client, head, caller=caller, keeps_body=keeps_body)
+        return Reply(self, client, head)
+
+    def connected(self, client: DownstreamProtocol) -> None:
+        """A client came."""
+        self._clients.add(client)
+        self._is_empty.clear()
+
+    def disconnected(self, client: DownstreamProtocol) -> None:
+        """A client went."""
+        self._clients.discard(client)
+        if not self._clients:
+            self._is_empty.set()
+
+    # -- what exchanges use -------------------------------------------------------------------
+
+    def refusal_of(self, exchange: Exchange, head: RequestHead) -> DownstreamError | None:
+        """Why a whole request is not let in, if it is not."""
+        if head.path != CHAT_PATH:
+            allowed = ALLOWED.get(head.path)
+            return errors.method_not_supported(allowed) if allowed else errors.unknown_url()
+        encoding = head.header(b"content-encoding")
+        if encoding is not None and encoding.lower() != b"identity":
+            return errors.unsupported_encoding()
+        if self.in_flight > self.wiring.configuration.limits.in_flight:
+            return errors.overloaded()
+        if self.journal.is_refusing:
+            return errors.capture_unavailable()
+        return None
+
+    def exchange_began(self, exchange: Exchange) -> None:
+        """A whole request is being served."""
+        self.in_flight += 1
+
+    def exchange_ended(self, record: RequestRecord, *, counted: bool) -> None:
+        """It has been answered, or its client is gone."""
+        if counted:
+            self.in_flight -= 1
+        self.counting.request(record)
+
+    def attempt_ended(self, attempt: Attempt, features: Features | None) -> None:
+        """A backend has answered or failed."""
+        self.counting.attempt(attempt)
+
+    def refused(self, error: DownstreamError) -> None:
+        """A request that no record is kept of was refused."""
+        self.counting.unrecorded(error)
+
+    def guard(self, exchange: Exchange) -> AbstractContextManager[None]:
+        """A defect inside ends that one request with a 500, and is logged."""
+        return _Guard(exchange)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _protocol_factory(self, tls: ssl.SSLContext | None) -> Callable[[], asyncio.Protocol]:
+        def plain() -> DownstreamProtocol:
+            return DownstreamProtocol(self, self.loop)
+
+        def secured() -> TlsLayer:
+            assert tls is not None
+            return TlsLayer(plain(), tls, on_handshake=lambda error: None)
+
+        return plain if tls is None else secured
+
+    def _set_date(self) -> None:
+        self.date = formatdate(time.time(), usegmt=True).encode()
+        self._timer = self.loop.call_later(DATE_EVERY_S, self._set_date)
+
+
+class _Guard(AbstractContextManager[None]):
+    """The task boundary of one exchange's callbacks."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False] | bool:
+        if not isinstance(error, Exception):
+            return False
+        where = trace
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        line = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where else ""
+        log("request_crashed", level="error", error=type(error).__name__, at=line)
+        self._exchange.crashed(error)
+        return True
+
+
+def bearer_token(head: RequestHead) -> bytes:
+    """The key of `Authorization: Bearer KEY`, byte for byte; empty where there is none."""
+    value = head.header(b"authorization") or b""
+    scheme, _, token = value.partition(b" ")
+    return token if scheme.lower() == b"bearer" else b""
