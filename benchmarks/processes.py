@@ -115,9 +115,16 @@ def running(
     command: list[str], *, output: Path, directory: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a child with its output in a file; ends it (SIGTERM, later SIGKILL) on the way out."""
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # it would time the compiler, not the start
     with output.open("wb") as file:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=directory
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env=environment,
         )
     try:
         yield child
