@@ -44,7 +44,7 @@ async def _keep(handover: Handover) -> None:
     reloader = Reloader(
         current,
         spread=lambda generation: hub.reload(generation, timeout_s=SPREAD_S),
-        on_change=lambda old, new: _apply(handover, folding, old, new),
+        on_change=lambda old, new: apply_change(handover, folding, old, new),
     )
     admin = AdminListener(handover=handover, hub=hub, folding=folding, reloader=reloader)
     tasks = TaskKeeper(_report_failure)
@@ -68,7 +68,7 @@ def reload_in_background(tasks: TaskKeeper, reloader: Reloader) -> None:
     tasks.start("reload", reloader.reload_quietly("SIGHUP"))
 
 
-def _apply(handover: Handover, folding: Folding, old: Current, new: Current) -> None:
+def apply_change(handover: Handover, folding: Folding, old: Current, new: Current) -> None:
     """What a new configuration changes in the keeper itself."""
     folding.keep_s = new.configuration.capture.keep_s
     if new.configuration.simulated != old.configuration.simulated:

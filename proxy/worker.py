@@ -94,7 +94,7 @@ async def _serve(handover: Handover, index: int, listening: socket.socket) -> No
     loop = asyncio.get_running_loop()
     stop = StopSignal(loop)
     active = read_active(handover.directory)
-    configuration, keys = _build(active)
+    configuration, keys = build_or_refuse_all(active)
     capture = configuration.capture
     journal = Journal(
         capture.directory,
@@ -133,7 +133,7 @@ async def _drain(plane: DataPlane, stop: StopSignal) -> None:
     hurried.cancel()
 
 
-def _build(active: Active) -> tuple[Configuration, Keys | None]:
+def build_or_refuse_all(active: Active) -> tuple[Configuration, Keys | None]:
     """A pepper that became unreadable must not stop the service: then no key is valid."""
     try:
         return build_active(active)
