@@ -43,10 +43,12 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="pointsman-demo-"))
     try:
         local.require_server()
-        model = local.obtain(local.cache_directory(), console.print)
+        model = local.obtain(
+            local.cache_directory(), lambda line: console.print(line, soft_wrap=True)
+        )
         return run(console, directory, model)
     except (PointsmanError, OSError) as error:
-        console.print(f"[red]demo failed:[/red] {error} (files in {directory})")
+        console.print(f"[red]demo failed:[/red] {error} (files in {directory})", soft_wrap=True)
         return 1
 
 
@@ -59,20 +61,25 @@ def run(console: Console, directory: Path, model: Path) -> int:
         console.print(
             "A base model has no chat template: conversations are written as questions and answers."
         )
-        config = write_config(
-            directory, base_url=server.base_url, model=local.MODEL_NAME, questions=questions
-        )
-        with serving(config, directory / "pointsman.log") as base_url:
-            console.print(f"pointsman listens on {base_url}; its config: {config}")
-            asked = ask_all(base_url, questions, console)
-            captures = read_captures(config)
+        return travel(console, directory, server.base_url, questions)
+
+
+def travel(console: Console, directory: Path, model_url: str, questions: Sequence[Question]) -> int:
+    """The road from question to training example, over the model at `model_url`."""
+    config = write_config(
+        directory, base_url=model_url, model=local.MODEL_NAME, questions=questions
+    )
+    with serving(config, directory / "pointsman.log") as base_url:
+        console.print(f"pointsman listens on {base_url}; its config: {config}", soft_wrap=True)
+        asked = ask_all(base_url, questions, console)
+        captures = read_captures(config)
     console.print(table(asked, captures))
     for line in summary(asked, captures):
         console.print(line, highlight=False)
     exported = export(config, directory, console)
     failed = faults(asked, captures, exported)
     for fault in failed:
-        console.print(f"[red]failed:[/red] {fault}")
+        console.print(f"[red]failed:[/red] {fault}", soft_wrap=True)
     return 1 if failed else 0
 
 

@@ -1,5 +1,6 @@
 """What the demo asks, and what its config says: forty lines of YAML over three backends."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,10 +31,12 @@ backends:
     adapter: simulated
     model: gpt-4                      # priced from the table of list prices
     profile: {{like: gpt-4, answers: answers.jsonl}}
+    expect: {{first_token: 500ms, tokens_per_second: 48, completion_tokens: 8}}
   o3-mini:
     adapter: simulated
     model: o3-mini
     profile: {{like: o3-mini, answers: answers.jsonl}}
+    expect: {{first_token: 4.8s, tokens_per_second: 120, completion_tokens: 1000}}
 checks:
   amount_is_plausible: {{at: /amount, schema: {{type: number, minimum: 0.01, maximum: 100000}}}}
   amount_is_in_prompt: {{at: /amount, in_prompt: true}}
@@ -100,7 +103,9 @@ def load_questions(path: Path = QUESTIONS_FILE) -> list[Question]:
     return [decode(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
-def write_config(directory: Path, *, base_url: str, model: str, questions: list[Question]) -> Path:
+def write_config(
+    directory: Path, *, base_url: str, model: str, questions: Sequence[Question]
+) -> Path:
     """Write config.yaml and the answers file beside it; the config's path."""
     encode = msgspec.json.encode
     answers = [encode({"prompt": q.prompt, "answer": q.answer}) for q in questions]

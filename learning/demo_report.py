@@ -68,12 +68,20 @@ def story(capture: Capture) -> str:
     attempts = list(capture.get("attempts") or ())
     parts = []
     for attempt, following in pairwise(attempts):
-        why = attempt.get("error_type")
-        if why is None:
-            sure = _figure(attempt.get("confidence"), "{:.2f}")
-            why = f"{sure}, not sure enough" if following.get("kind") == "escalation" else sure
-        parts.append(f"{attempt.get('backend')} {why}: {_passed_on(following)}")
+        parts.append(f"{attempt.get('backend')} {_why(attempt)}: {_passed_on(following)}")
     return "; ".join(parts)
+
+
+def _why(attempt: Capture) -> str:
+    """Why an attempt was not the last one."""
+    if attempt.get("error_type"):
+        return str(attempt["error_type"])
+    if attempt.get("finish_reason") == "length":
+        return "cut by its token limit"
+    confidence = attempt.get("confidence")
+    if confidence == 0:
+        return "failed its checks"
+    return f"{_figure(confidence, '{:.2f}')}, not sure enough"
 
 
 def _passed_on(attempt: Capture) -> str:

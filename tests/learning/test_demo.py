@@ -1,10 +1,13 @@
 """The demo's road, with simulated answers in the local model's place."""
 
+import asyncio
+import io
 import json
 from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI
+from rich.console import Console
 
 from learning import demo, local
 from learning.demo_questions import load_questions
@@ -60,3 +63,28 @@ def test_a_proxy_that_does_not_start_is_an_error(tmp_path: Path) -> None:
     ):
         pass
     assert (tmp_path / "log").read_text()
+
+
+LOCAL = """
+local:
+  adapter: simulated
+  model: gemma-3-270m
+  profile: {speed: instant, answers: answers.jsonl, faults: answer=empty, fault_rate: 50%}
+"""
+
+
+async def test_the_road_leads_from_questions_to_training_examples(tmp_path: Path) -> None:
+    questions = [question for question in load_questions() if question.task == "ask"][:8]
+    rows = [json.dumps({"prompt": q.prompt, "answer": q.answer}) for q in questions]
+    (tmp_path / "answers.jsonl").write_text("\n".join(rows))
+    console = Console(record=True, width=200, file=io.StringIO())
+    async with running(backends_from(LOCAL, tmp_path)) as (host, port):
+        url = f"http://{host}:{port}/local/v1"
+        failed = await asyncio.to_thread(demo.travel, console, tmp_path, url, questions)
+    text = console.export_text()
+    assert not failed, text
+    assert "failed its checks: escalated to gpt-4" in text
+    assert "exported 8 rows as openai-chat" in text
+    examples = (tmp_path / "openai-chat.jsonl").read_text().splitlines()
+    asked = {json.loads(example)["messages"][0]["content"] for example in examples}
+    assert asked == {question.prompt for question in questions}

@@ -58,6 +58,12 @@ def test_a_failed_attempt_is_told_by_its_error() -> None:
     }
     assert story(capture) == "a reset: retried on a; a timeout: fell back to b"
     assert not is_escalated(capture)
+    cut = {"kind": "primary", "backend": "a", "finish_reason": "length", "confidence": 0.0}
+    failed = {"kind": "escalation", "backend": "b", "finish_reason": "stop", "confidence": 0.0}
+    last = {"kind": "escalation", "backend": "c"}
+    assert story({"attempts": [cut, failed, last]}) == (
+        "a cut by its token limit: escalated to b; b failed its checks: escalated to c"
+    )
     assert story({}) == ""
 
 
