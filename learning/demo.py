@@ -30,6 +30,7 @@ AT_ONCE = 2  # the local server has two slots
 READY_S_MAX = 30.0
 STOP_S_MAX = 30.0
 ANSWER_TOKENS_MAX = 48
+OUTPUT_COLUMNS = 140  # where the output goes to no terminal, which would say its own width
 EXPORT_FORMATS = ("openai-chat", "jsonl-raw")
 
 
@@ -40,6 +41,8 @@ class DemoError(PointsmanError):
 def main() -> int:
     """Run the demo; 0 where everything worked."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=OUTPUT_COLUMNS)
     directory = Path(tempfile.mkdtemp(prefix="pointsman-demo-"))
     try:
         local.require_server()

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -37,12 +38,14 @@ Capture = Mapping[str, Any]
 
 def table(asked: Sequence[Asked], captures: Mapping[str, Capture]) -> Table:
     """A row per request: who answered, at what cost, latency and confidence, and why."""
-    result = Table(title="What became of each request", title_justify="left")
-    for name in ("prompt", "answer", "backend"):
-        result.add_column(name, no_wrap=True)
-    for name in ("cost $", "ms", "sure"):
-        result.add_column(name, justify="right", no_wrap=True)
-    result.add_column("what happened")
+    title = "What became of each request"
+    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    result.add_column("prompt", no_wrap=True, min_width=20)
+    result.add_column("answer", no_wrap=True, min_width=8)
+    result.add_column("backend", no_wrap=True, min_width=7)
+    for name, width in (("cost $", 8), ("ms", 5), ("sure", 4)):
+        result.add_column(name, justify="right", no_wrap=True, min_width=width)
+    result.add_column("what happened", min_width=12, ratio=1)
     for item in asked:
         result.add_row(*_row(item, captures.get(item.decision_id or "", {})))
     return result
