@@ -39,13 +39,15 @@ Capture = Mapping[str, Any]
 def table(asked: Sequence[Asked], captures: Mapping[str, Capture]) -> Table:
     """A row per request: who answered, at what cost, latency and confidence, and why."""
     title = "What became of each request"
-    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    result.add_column("prompt", no_wrap=True, min_width=20)
-    result.add_column("answer", no_wrap=True, min_width=8)
+    result = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), expand=True
+    )
+    result.add_column("prompt", no_wrap=True, ratio=7)
+    result.add_column("answer", no_wrap=True, ratio=3)
     result.add_column("backend", no_wrap=True, min_width=7)
     for name, width in (("cost $", 8), ("ms", 5), ("sure", 4)):
         result.add_column(name, justify="right", no_wrap=True, min_width=width)
-    result.add_column("what happened", min_width=12, ratio=1)
+    result.add_column("what happened", ratio=9)
     for item in asked:
         result.add_row(*_row(item, captures.get(item.decision_id or "", {})))
     return result
