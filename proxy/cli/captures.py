@@ -12,7 +12,7 @@ from .output import milliseconds, printable, share, table, usd
 
 Capture = Mapping[str, Any]
 
-COLUMNS = ("time", "route", "backend", "status", "http", "in", "out", "cost", "sure", "ms", "id")
+COLUMNS = ("time", "route", "backend", "status", "http", "tokens", "cost", "sure", "ms", "id")
 TABLE_ROWS_MAX = 1000  # a table is measured as a whole; beyond, lines are printed as they come
 
 
@@ -86,20 +86,19 @@ def draw(captures: Iterator[Capture]) -> None:
         rows.append(cells(capture))
         if len(rows) >= TABLE_ROWS_MAX:
             break
-    table("Captures", COLUMNS, rows)
+    table("Captures", COLUMNS, rows, caption="* simulated; times are UTC")
     print_each(captures, print_line)
 
 
 def cells(capture: Capture) -> tuple[str, ...]:
     """One row of the table."""
     return (
-        capture["ts"][:19].replace("T", " "),
+        capture["ts"][5:19].replace("T", " "),
         capture["route"] or "",
-        (capture["backend"] or "") + (" (simulated)" if capture["simulated"] else ""),
+        (capture["backend"] or "") + ("*" if capture["simulated"] else ""),
         capture["status"],
         number(capture["http_status"]),
-        number(capture["prompt_tokens"]),
-        number(capture["completion_tokens"]),
+        f"{number(capture['prompt_tokens'])}/{number(capture['completion_tokens'])}",
         usd(capture["cost_usd"]),
         share(capture["confidence"]),
         milliseconds(capture["total_ms"]),

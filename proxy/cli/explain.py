@@ -102,7 +102,9 @@ def show(found: Mapping[str, Any]) -> None:
     for candidate in found["candidates"]:
         click.echo(f"{candidate['backend']}: {candidate['reason']}")
     for step in found["plan"]:
-        click.echo(f"then {step['step']} {step['backend']}: {step['condition']}")
+        when = "first" if step["condition"] == "first" else "then"
+        reason = "" if when == "first" else f": {step['condition']}"
+        click.echo(f"{when} {step['step']} {step['backend']}{reason}")
 
 
 def _learned(state: str | None, directory: Path) -> "Learned":

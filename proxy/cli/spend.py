@@ -11,8 +11,8 @@ from .options import Ago, config_option, json_option, read_config
 from .output import share, table, usd
 
 COLUMNS = (
-    "route", "backend", "requests", "cost", "per 1,000", "cost unknown",
-    "tokens in", "tokens out", "of them reasoning", "not ok",
+    "route", "backend", "requests", "cost", "per 1,000", "unknown",
+    "in", "out", "reasoning", "not ok",
 )  # fmt: skip
 
 
@@ -43,14 +43,14 @@ def command(config: Path, as_json: bool, since: float | None) -> None:
             click.echo(msgspec.json.encode(row))
         return
     total = sum(row["cost_usd"] for row in rows)
-    table("Spend", COLUMNS, map(cells, rows), caption=f"in all {usd(total)}")
+    table("Spend", COLUMNS, map(cells, rows), caption=f"in all {usd(total)}; * simulated")
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """One row of the table."""
     return (
         row["route"] or "-",
-        (row["backend"] or "-") + (" (simulated)" if row["simulated"] else ""),
+        (row["backend"] or "-") + ("*" if row["simulated"] else ""),
         str(row["requests"]),
         usd(row["cost_usd"]),
         usd(row["usd_per_1k"]),

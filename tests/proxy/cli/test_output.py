@@ -7,8 +7,13 @@ from proxy.cli.output import milliseconds, printable, share, table, usd
 
 def test_unknown_is_a_dash_and_never_zero() -> None:
     assert [usd(None), milliseconds(None), share(None)] == ["-", "-", "-"]
-    assert [usd(0.0), usd(0.0042), milliseconds(151.6), share(0.931)] == [
-        "$0", "$0.0042", "152", "93.1%",
+    assert [milliseconds(151.6), share(0.931)] == ["152", "93.1%"]
+
+
+def test_money_keeps_cents_and_three_digits_below_a_dollar() -> None:
+    values = [0.0, 12.5, 0.5, 0.0042, 0.0000615432, 0.99999, -0.01]
+    assert list(map(usd, values)) == [
+        "$0.00", "$12.50", "$0.50", "$0.0042", "$0.0000615", "$1.00", "$-0.01",
     ]  # fmt: skip
 
 
