@@ -7,6 +7,7 @@ sections are seen together (a missing key file, an open port without keys) is ch
 
 import hashlib
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from adapters.backend import Backend, load_backends, with_simulator
 from pointsman import decoding
 from pointsman.decoding import Findings, Section
-from pointsman.document import MapNode, parse
+from pointsman.document import MapNode, ScalarNode, parse
 from pointsman.errors import ConfigError, Problem
 from policies.facts import BackendFacts, Expect
 from policies.language import Policy, load_policy
@@ -115,6 +116,7 @@ def _decode(
         file=str(file),
     )
     root.done()
+    _check_trust(root)
     _cross_check(root, listen=listen, admin=admin, keys_file=keys_file)
     if policy is None:
         return None
@@ -161,6 +163,23 @@ def _note_words_ahead(root: Section) -> None:
     for backend in backends.items.values() if isinstance(backends, MapNode) else ():
         if isinstance(backend, MapNode) and "vectors" in backend.items:
             note_use(root.findings, backend.keys["vectors"], "vectors")
+
+
+def _check_trust(root: Section) -> None:
+    """Try every CA file: a worker must not find out when it swaps the file in."""
+    backends = root.node("backends")
+    for node in backends.items.values() if isinstance(backends, MapNode) else ():
+        tls = node.items.get("tls") if isinstance(node, MapNode) else None
+        ca = tls.items.get("ca") if isinstance(tls, MapNode) else None
+        if not isinstance(ca, ScalarNode):
+            continue
+        path = Path(ca.at.file).absolute().parent / ca.text
+        if not path.is_file():
+            continue  # the adapters have said so
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except OSError as error:  # ssl.SSLError is one
+            root.findings.error(ca.at, f"ca: {path} cannot be used: {error}")
 
 
 def _cross_check(root: Section, *, listen: Listen, admin: Admin, keys_file: Path | None) -> None:

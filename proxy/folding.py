@@ -8,10 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from policies.learned import Learned
+from telemetry.errors import Locked
 from telemetry.fold import Folder
 from telemetry.logs import log
 from telemetry.record import RequestRecord
@@ -25,7 +27,7 @@ SHARE_EFFORT_MAX = 0.05  # of this process's time: 1,000 tasks are 5 MB and take
 SAVE_S = 5.0
 RETENTION_S = 60.0
 RETRY_S = 1.0
-LOCK_S = 30.0
+LOCK_S = 0.2  # a start does not wait longer than this for a command that folds
 
 T = TypeVar("T")
 
@@ -53,9 +55,11 @@ class Folding:
     async def open(self) -> None:
         """Open the store (migrating it where it is older) and load what was learned.
 
-        A command may be folding at this moment; it is done soon. Raises Locked if it is not.
+        Where a command is folding at this moment, `run` opens it when that is done. Raises
+        StoreError for a store that cannot be used.
         """
-        await self._in_thread(self._open)
+        with suppress(Locked):
+            await self._in_thread(self._open)
 
     async def run(self) -> None:
         """Fold, share, save and forget, for ever. An error is counted, logged and tried again."""
@@ -79,7 +83,7 @@ class Folding:
                 while await self._in_thread(self._fold_once):
                     continue
         except TimeoutError:
-            log("fold_unfinished", timeout_s=timeout_s)
+            log("fold_unfinished", level="warning", timeout_s=timeout_s)
         except Exception as error:  # noqa: BLE001 (boundary: the rest is folded at the next start)
             self._note_failure(error)
         await self._in_thread(self._close)
@@ -108,14 +112,17 @@ class Folding:
         return self._learned.summary()
 
     def _open(self) -> None:
+        if self._folder is not None:
+            return
         self._folder = Folder(self._directory, observer=self._observe, lock_timeout_s=LOCK_S)
         data = self._folder.load_learned()
         if data is not None:
             self._learned = Learned.from_bytes(data)
 
     def _fold_once(self) -> bool:
-        """One pass; whether there is more to fold right now."""
-        assert self._folder is not None  # `open` was awaited first
+        """One pass; whether there is more to fold right now. Raises Locked."""
+        self._open()
+        assert self._folder is not None  # `_open` made it
         report = self._folder.fold_once()
         self.folded += report.records
         for damage in report.damages:
@@ -129,15 +136,16 @@ class Folding:
             self._is_unshared = self._is_unsaved = True
 
     def _save(self) -> None:
-        assert self._folder is not None  # `open` was awaited first
-        self._folder.save_learned(self._learned.to_bytes(time.time()))
-        self._is_unsaved = False
+        if self._folder is not None:
+            self._folder.save_learned(self._learned.to_bytes(time.time()))
+            self._is_unsaved = False
 
     def _close(self) -> None:
         if self._folder is not None:
             if self._is_unsaved:
                 self._save()
             self._folder.close()
+            self._folder = None
 
     # -- when something is due -------------------------------------------------------------
 
@@ -173,4 +181,4 @@ class Folding:
     def _note_failure(self, error: Exception) -> None:
         self.failures += 1
         self.last_error = f"{type(error).__name__}: {error}"
-        log("fold_failed", error=self.last_error)
+        log("fold_failed", level="error", error=self.last_error)

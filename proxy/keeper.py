@@ -76,7 +76,7 @@ def apply_change(handover: Handover, folding: Folding, old: Current, new: Curren
 
 
 def _report_trouble(message: str) -> None:
-    log("worker_link", error=message)
+    log("worker_link", level="warning", error=message)
 
 
 def _report_failure(name: str, error: BaseException) -> None:

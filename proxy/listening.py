@@ -1,6 +1,7 @@
 """The proxy's own sections: where it listens, who may enter, how much it takes."""
 
 import ipaddress
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,18 @@ def load_passthrough(
     return tuple(rules)
 
 
+def load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Read certificate and key; connections made from now on use them. Raises OSError.
+
+    A key with a passphrase is refused: nobody is there to type it.
+    """
+
+    def refuse() -> str:
+        raise OSError("the key has a passphrase")
+
+    context.load_cert_chain(files.certificate, files.key, password=refuse)
+
+
 def address(node: Node) -> Address:
     """`127.0.0.1:8080`, `[::1]:0`, `localhost:80`."""
     written = decoding.text(node)
@@ -191,7 +204,13 @@ def _load_tls(section: Section | None, findings: Findings, directory: Path) -> T
             findings.error(section.at_key(key), f"{key}: no file {path}")
         paths.append(path)
     section.done()
-    return TlsFiles(*paths)
+    files = TlsFiles(*paths)
+    if all(path.is_file() for path in paths):
+        try:
+            load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), files)
+        except OSError as error:  # ssl.SSLError is one
+            findings.error(section.at_key("certificate"), f"tls: cannot be used: {error}")
+    return files
 
 
 def _load_token(

@@ -9,8 +9,10 @@ so is a file whose probes fail.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
 
 from pointsman.document import MapNode, Position, parse
 from pointsman.errors import ConfigError, Problem
@@ -19,7 +21,7 @@ from telemetry.logs import log
 
 from .active import Active, build_active, write_active
 from .configuration import Configuration, load_configuration
-from .keys import KeyFileError, Keys, read_keys_text
+from .keys import KeyFileError, Keys, load_keys, read_keys_text
 
 POLL_S = 0.5
 
@@ -116,18 +118,28 @@ class Reloader:
         return build_current(active, self.environment)
 
     async def _put_in_force(self, fresh: Current) -> None:
-        await asyncio.to_thread(write_active, fresh.configuration.capture.directory, fresh.active)
-        old, self.current = self.current, fresh
-        self.on_change(old, fresh)
-        failures = await self.spread(fresh.generation)
+        """Keep it and have every worker swap; if one cannot, all go back. Raises ConfigError."""
+        old = self.current
+        failures = await self._swap(fresh)
         if failures:
+            again = msgspec.structs.replace(old.active, generation=fresh.generation + 1)
+            unreverted = await self._swap(replace(old, active=again))
+            failures += [f"going back: {failure}" for failure in unreverted]
             file = str(fresh.configuration.file)
             raise ConfigError([Problem(file, 1, 1, failure) for failure in failures])
+
+    async def _swap(self, fresh: Current) -> list[str]:
+        directory = fresh.configuration.capture.directory
+        await asyncio.to_thread(write_active, directory, fresh.active)
+        old, self.current = self.current, fresh
+        self.on_change(old, fresh)
+        return await self.spread(fresh.generation)
 
     def _note_refusal(self, cause: str, error: ConfigError) -> None:
         self.refusals += 1
         self.last_problems = tuple(error.problems)
-        log("reload_refused", cause=cause, problems=[str(problem) for problem in error.problems])
+        problems = [str(problem) for problem in error.problems]
+        log("reload_refused", level="warning", cause=cause, problems=problems)
 
     def _signatures(self) -> tuple[Signature, Signature]:
         configuration = self.current.configuration
@@ -160,6 +172,16 @@ def keys_text_of(configuration: Configuration) -> str | None:
         return read_keys_text(configuration.keys_file)
     except KeyFileError as error:
         raise ConfigError([Problem(str(configuration.keys_file), 1, 1, str(error))]) from error
+
+
+def check_keys(configuration: Configuration) -> None:
+    """Raises ConfigError where the keys that are asked for cannot be used."""
+    if configuration.keys_file is None:
+        return
+    try:
+        load_keys(configuration.keys_file)
+    except KeyFileError as error:
+        raise ConfigError([position_of(configuration, "keys").problem(str(error))]) from error
 
 
 def needs_restart(old: Configuration, fresh: Configuration) -> list[Problem]:
@@ -199,4 +221,4 @@ def signature(path: Path) -> Signature:
 
 def _log_warnings(configuration: Configuration) -> None:
     for warning in configuration.warnings:
-        log("config_warning", problem=str(warning))
+        log("config_warning", level="warning", problem=str(warning))

@@ -27,10 +27,11 @@ def serve(configuration: Configuration, *, workers: int) -> int:
     """Run until stopped; returns the exit code.
 
     Raises telemetry.errors.Locked for a directory in use, BindError, ConfigError for keys
-    that cannot be used, OSError where the directory cannot be written.
+    that cannot be used, OSError where the directory cannot be written. For the main thread of
+    a process of its own: it changes the umask and limits, and forks.
     """
     os.umask(0o077)
-    _raise_descriptor_limit()
+    _set_limits()
     directory = configuration.capture.directory
     with DirectoryLock(directory, "serve"):
         left = read_running(directory)
@@ -63,8 +64,9 @@ def ready_line(handover: Handover, *, is_tls: bool, policy: str) -> str:
     )
 
 
-def _raise_descriptor_limit() -> None:
-    """As many open files as this user may have; children inherit it."""
+def _set_limits() -> None:
+    """As many open files as this user may have, and no core dumps: prompts would be in them."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # some systems refuse "unlimited"; then it stays
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from types import FrameType
@@ -140,8 +141,9 @@ class Supervisor:
                 child.is_ready = True
         if not self._is_ready and all(c.is_ready for c in self.children if c.is_awaited):
             self._is_ready = True
-            sys.stdout.write(self.ready_line + "\n")
-            sys.stdout.flush()
+            with suppress(OSError, ValueError):  # nobody reads: no reason not to serve
+                sys.stdout.write(self.ready_line + "\n")
+                sys.stdout.flush()
 
     def _reap(self) -> None:
         while True:
@@ -163,9 +165,16 @@ class Supervisor:
                 child.due_s = None
                 self._advance()
                 return
-            log("child_died", child=child.name, pid=pid, code=code, restart_in_s=child.delay_s)
+            log(
+                "child_died",
+                level="warning",
+                child=child.name,
+                pid=pid,
+                code=code,
+                restart_in_s=child.delay_s,
+            )
             if not self._is_ready and child.deaths >= NEVER_READY_MAX:
-                log("start_failed", child=child.name)
+                log("start_failed", level="error", child=child.name)
                 self._exit_code = 1
                 self._stop("start failed")
 
@@ -253,7 +262,7 @@ class Supervisor:
             return
         late = self._worker_names() if self._phase is Phase.DRAINING else None
         for child in self._running(late):
-            log("killed_late", child=child.name, phase=self._phase.name)
+            log("killed_late", level="error", child=child.name, phase=self._phase.name)
             self._exit_code = 1
         self._signal([child.name for child in self._running(late)], signal.SIGKILL)
         self._deadline_s = now_s + HURRY_S

@@ -28,7 +28,7 @@ from .configuration import Configuration
 from .handover import Handover
 from .keys import KeyFileError, Keys
 from .link import Link
-from .listening import TlsFiles
+from .listening import TlsFiles, load_certificate
 from .server import DataPlane
 from .tasks import TaskKeeper
 
@@ -138,7 +138,7 @@ def build_or_refuse_all(active: Active) -> tuple[Configuration, Keys | None]:
     try:
         return build_active(active)
     except KeyFileError as error:
-        log("keys_unusable", error=str(error))
+        log("keys_unusable", level="error", error=str(error))
         return build_active(msgspec.structs.replace(active, keys_text=""))
 
 
@@ -159,13 +159,8 @@ def listener_tls(files: TlsFiles | None) -> ssl.SSLContext | None:
     return context
 
 
-def load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
-    """Read certificate and key again; connections made from now on use them."""
-    context.load_cert_chain(files.certificate, files.key)
-
-
 def _report_trouble(message: str) -> None:
-    log("keeper_link", error=message)
+    log("keeper_link", level="warning", error=message)
 
 
 def _report_failure(name: str, error: BaseException) -> None:

@@ -35,9 +35,11 @@ def check_file(path: Path) -> int:
     """Print what is wrong and what is odd; returns the number of errors."""
     from policies.probes import run_probes
     from proxy.configuration import load_configuration
+    from proxy.reloading import check_keys
 
     try:
         configuration = load_configuration(path)
+        check_keys(configuration)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(str(problem))

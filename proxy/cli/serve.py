@@ -54,4 +54,8 @@ def command(config: Path, workers: int) -> None:
 
     for warning in configuration.warnings:
         log("config_warning", level="warning", problem=str(warning))
-    raise SystemExit(serve(configuration, workers=workers))
+    try:
+        code = serve(configuration, workers=workers)
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+    raise SystemExit(code)

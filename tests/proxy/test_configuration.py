@@ -7,6 +7,7 @@ import pytest
 from pointsman.errors import ConfigError
 from proxy.configuration import Configuration, load_configuration, parse_configuration
 from proxy.listening import Address
+from tests.support.certificates import make_certificates
 
 MINIMAL = """\
 backends:
@@ -117,3 +118,26 @@ def test_no_secret_shows_in_a_representation(tmp_path: Path) -> None:
     configuration = parse(text, tmp_path, NAME="sk-canary")
     assert configuration.backends["a"].api_key is not None
     assert "sk-canary" not in repr(configuration)
+
+
+def test_a_ca_file_that_is_none_is_found_at_load(tmp_path: Path) -> None:
+    text = MINIMAL.replace("http://127.0.0.1:1/v1", "https://127.0.0.1:1/v1").replace(
+        "model: m", "model: m, tls: {ca: ca.pem}"
+    )
+    (tmp_path / "ca.pem").write_text("nonsense")
+    (found,) = problems(text, tmp_path)
+    assert (found.split(":")[0], "cannot be used" in found) == ("2", True)
+    make_certificates(tmp_path)
+    parse(text, tmp_path)
+
+
+def test_a_certificate_with_anothers_key_is_found_at_load(tmp_path: Path) -> None:
+    text = "listen: {address: 127.0.0.1:1, tls: {certificate: server.pem, key: server.key}}\n"
+    make_certificates(tmp_path)
+    parse(text + MINIMAL, tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    make_certificates(other)
+    (other / "server.key").replace(tmp_path / "server.key")
+    (found,) = problems(text + MINIMAL, tmp_path)
+    assert found.startswith("1:38: tls: cannot be used: ")

@@ -100,3 +100,18 @@ def test_an_error_is_counted_and_the_fold_goes_on(
         assert (folding.failures, "disk is full" in str(folding.last_error)) == (1, True)
 
     asyncio.run(folding_for(tmp_path, work))
+
+
+def test_a_command_that_folds_at_the_start_is_waited_for_without_standing_still(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, answered(3))
+    command = Folder(tmp_path)
+
+    async def work(folding: Folding) -> None:
+        await until(lambda: folding.failures > 0)
+        assert "held by process" in str(folding.last_error)
+        command.close()
+        await until(lambda: folding.folded == 3)
+
+    asyncio.run(folding_for(tmp_path, work))

@@ -27,7 +27,7 @@ class Bench:
         current = build_current(Active(0, str(self.path), text), {})
         active = Active(0, str(self.path), text, keys_text_of(current.configuration))
         self.spread: list[int] = []
-        self.failures: list[str] = []
+        self.failures: list[list[str]] = []
         self.changes: list[tuple[Current, Current]] = []
         self.reloader = Reloader(
             build_current(active, {}),
@@ -38,7 +38,7 @@ class Bench:
 
     async def _spread(self, generation: int) -> list[str]:
         self.spread.append(generation)
-        return self.failures
+        return self.failures.pop(0) if self.failures else []
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -100,10 +100,24 @@ async def test_what_needs_a_restart_is_told_at_its_line(tmp_path: Path) -> None:
     assert [problem.line for problem in caught.value.problems] == [2]
 
 
-async def test_a_worker_that_could_not_swap_is_reported(tmp_path: Path) -> None:
+async def test_when_one_worker_cannot_swap_all_go_back(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    bench.failures = ["worker 1 did not answer within 10 s"]
-    with pytest.raises(ConfigError, match="worker 1"):
+    bench.failures = [["worker 1: OSError: no CA file"]]
+    bench.path.write_text(CHANGED)
+    with pytest.raises(ConfigError, match="worker 1") as caught:
+        await bench.reloader.reload("test")
+    assert len(caught.value.problems) == 1
+    assert (bench.spread, bench.candidates) == ([1, 2], ("quick",))
+    active = read_active(tmp_path / "data")
+    assert (active.generation, active.text) == (2, SIMPLE)
+    await bench.reloader.reload("test")
+    assert (bench.spread[-1], bench.candidates) == (3, ("other",))
+
+
+async def test_a_worker_that_cannot_go_back_either_is_reported(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.failures = [["worker 1 did not answer"], ["worker 1 did not answer"]]
+    with pytest.raises(ConfigError, match="going back: worker 1"):
         await bench.reloader.reload("test")
 
 

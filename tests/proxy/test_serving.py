@@ -2,14 +2,18 @@
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
+from tests.support.certificates import make_certificates
 from tests.support.served import WAIT_S, Served
 from tests.support.simple_config import SIMPLE, write_config
 
@@ -242,3 +246,25 @@ def test_a_tree_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (served.directory / "running.json").exists()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids if pid != os.getpid())
+
+
+def test_the_listener_speaks_tls_and_a_hangup_takes_a_new_certificate(tmp_path: Path) -> None:
+    tls = "{address: 127.0.0.1:0, tls: {certificate: server.pem, key: server.key}}"
+    first = make_certificates(tmp_path).client_context()
+    text = SIMPLE.replace("listen: 127.0.0.1:0", f"listen: {tls}")
+    with Served(write_config(tmp_path, text)) as served:
+        assert served.scheme == "https"
+        url = f"https://{served.listen}/healthz"
+        assert status_of(url, first) == 200
+        second = make_certificates(tmp_path).client_context()
+        served.process.send_signal(signal.SIGHUP)
+        served.wait_until("/state", lambda answer: answer["generation"] == 1)
+        assert status_of(url, second) == 200
+        with pytest.raises(URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            status_of(url, first)
+
+
+def status_of(url: str, context: ssl.SSLContext) -> int:
+    """What a client with this trust is answered."""
+    with urlopen(url, context=context, timeout=WAIT_S) as answer:
+        return int(answer.status)

@@ -17,7 +17,7 @@ from typing import Any, Self
 WAIT_S = 15.0
 SERVE = (sys.executable, "-m", "proxy.cli", "serve")
 _READY = re.compile(
-    r"pointsman ready listen=http://(\S+) admin=http://(\S+) workers=(\d+) policy=([0-9a-f]+)\n"
+    r"pointsman ready listen=(https?)://(\S+) admin=http://(\S+) workers=(\d+) policy=([0-9a-f]+)\n"
 )
 
 
@@ -44,7 +44,7 @@ class Served:
         self.ready_s = time.monotonic() - started_s
         match = _READY.fullmatch(self.line)
         assert match is not None, f"{self.line!r}; {self.log()}"
-        self.listen, self.admin, workers_text, self.policy = match.groups()
+        self.scheme, self.listen, self.admin, workers_text, self.policy = match.groups()
         self.workers = int(workers_text)
 
     def __enter__(self) -> Self:

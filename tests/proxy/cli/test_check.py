@@ -51,3 +51,11 @@ def test_a_missing_file_is_an_error_of_the_file(tmp_path: Path) -> None:
 def test_prints_the_files_schema() -> None:
     schema = json.loads(check("--json-schema").output)
     assert {"listen", "backends", "routes"} <= set(schema["properties"])
+
+
+def test_keys_that_cannot_be_used_are_errors_too(tmp_path: Path) -> None:
+    path = write_config(tmp_path, SIMPLE + "keys: {file: keys.yaml}\n")
+    (tmp_path / "keys.yaml").write_text("- {id: k}\n")
+    result = check(str(path))
+    assert result.exit_code == 1
+    assert result.output.startswith(f"{tmp_path}/keys.yaml:1:3: ")
