@@ -256,7 +256,7 @@ def main(
         load_core=load_core,
         proxy_core=proxy_core,
     )
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = Console(width=None if sys.stdout.isatty() else 240)
     results = run(plan, console)
     show(console, results, plan.scenarios)
     is_met = show_goals(console, results) if check or gate else True
