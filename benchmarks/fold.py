@@ -52,7 +52,10 @@ def main() -> None:
 
 def one_round(directory: Path, count: int) -> dict[str, float]:
     """Each figure once."""
-    figures = {"new_id": measure_ids(count), "plain write of the bodies": measure_writes(directory, count)}
+    figures = {
+        "new_id": measure_ids(count),
+        "plain write of the bodies": measure_writes(directory, count),
+    }
     for durability in ("process", "power"):
         figures[f"journal append, {durability}"] = uvloop.run(
             measure_journal(directory / durability, durability, count)
@@ -142,7 +145,9 @@ def per_record(started_s: float, count: int) -> float:
 
 def body() -> bytes:
     """1 KB of chat."""
-    return b'{"model":"auto","messages":[{"role":"user","content":"%s"}]}' % (os.urandom(484).hex().encode())
+    return b'{"model":"auto","messages":[{"role":"user","content":"%s"}]}' % (
+        os.urandom(484).hex().encode()
+    )
 
 
 def record() -> RequestRecord:
@@ -185,7 +190,17 @@ def record() -> RequestRecord:
 def candidate(name: str) -> CandidateRecord:
     """One of three."""
     return CandidateRecord(
-        name, True, name == "local", 0.0003, 170_000, 410_000, 0.97, None, 1.0, False, "meets the limits"
+        name,
+        True,
+        name == "local",
+        0.0003,
+        170_000,
+        410_000,
+        0.97,
+        None,
+        1.0,
+        False,
+        "meets the limits",
     )
 
 

@@ -31,7 +31,7 @@ def insert_rows(
     kept = [
         index
         for index, column in enumerate(columns)
-        if by_column[index].count(defaults.get(column)) < count
+        if index == 0 or by_column[index].count(defaults.get(column)) < count
     ]
     sql = insert_statement(table, [columns[index] for index in kept])
     connection.executemany(sql, zip(*[by_column[index] for index in kept], strict=True))

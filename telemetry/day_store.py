@@ -222,16 +222,16 @@ class DayStore:
     def _add_record(self, record: RequestRecord, rows: _Rows, place: SegmentPlace) -> None:
         seq = self._next_seq
         self._next_seq = seq + 1
+        if record.request is not None:
+            request = self._add_body(record.request, rows)
+        else:
+            request = (None, record.request_bytes, record.request_sha256)
         if record.response_parts:
             response = self._join_parts(record, rows, place)
         elif record.response is not None:
             response = self._add_body(record.response, rows)
         else:
             response = (None, record.response_bytes, record.response_sha256)
-        if record.request is not None:
-            request = self._add_body(record.request, rows)
-        else:
-            request = (None, record.request_bytes, record.request_sha256)
         row = request_row(
             record,
             seq=seq,

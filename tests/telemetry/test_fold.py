@@ -120,7 +120,7 @@ class Interrupted(sqlite3.Connection):
         return super().execute(sql, values)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 120))
 def test_a_fold_killed_at_any_statement_and_run_again_loses_and_doubles_nothing(
     tmp_path_factory, statement
@@ -225,7 +225,7 @@ def test_damage_costs_one_record_is_counted_and_the_segment_set_aside(tmp_path):
     assert ids == {record.id for record in records} - {records[4].id}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_flip_or_a_cut_anywhere_leaves_all_other_records_readable(tmp_path_factory, draw):
     directory = tmp_path_factory.mktemp("flipped")

@@ -1,0 +1,182 @@
+import base64
+import json
+import tracemalloc
+from hashlib import sha256
+
+import pytest
+from sqlite_utils import Database
+
+from learning.export import FORMATS, export
+from tests.support.records import REQUEST, RESPONSE, digest, keep, make_record
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def run(directory, output, format_name="openai-chat", **options):
+    return export(directory, output, format_name=format_name, **options)
+
+
+def answer(content="a", finish="stop", count=1):
+    choices = [
+        {"index": n, "message": {"role": "assistant", "content": content}, "finish_reason": finish}
+        for n in range(count)
+    ]
+    return json.dumps({"choices": choices}).encode()
+
+
+def test_openai_chat_is_one_conversation_a_line(tmp_path):
+    keep(tmp_path, [make_record()])
+    output = tmp_path / "out.jsonl"
+    report = run(tmp_path, output)
+    assert lines(output) == [
+        {
+            "messages": [
+                {"role": "user", "content": "Payoff 1,250.10?"},
+                {"role": "assistant", "content": "1250.10", "weight": 1},
+            ]
+        }
+    ]
+    assert (report.rows, report.excluded) == (1, {})
+    assert report.bytes_written == output.stat().st_size
+    assert report.sha256 == sha256(output.read_bytes()).hexdigest()
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path):
+    excluded = {
+        "failed": [
+            make_record(status="error", complete=False),
+            make_record(status="refused", complete=False),
+            make_record(http_status=400),
+        ],
+        "cut_stream": [
+            make_record(status="upstream_cut", complete=False),
+            make_record(complete=False),
+        ],
+        "client_gone": [make_record(status="client_gone", complete=False)],
+        "not_captured": [make_record(capture="metadata"), make_record(capture="off")],
+        "truncated": [make_record(response=answer(finish="length"))],
+        "filtered": [make_record(response=answer(finish="content_filter"))],
+        "unreadable": [make_record(response=b"<html>"), make_record(request=b"[]")],
+        "not_chat": [make_record(api="completions")],
+    }
+    keep(tmp_path, [make_record(), *(one for group in excluded.values() for one in group)])
+    report = run(tmp_path, tmp_path / "out.jsonl")
+    assert report.rows == 1
+    assert report.excluded == {reason: len(group) for reason, group in excluded.items()}
+
+
+def test_choices_nobody_kept_are_counted_beside_the_row(tmp_path):
+    keep(tmp_path, [make_record(response=answer(count=3))])
+    report = run(tmp_path, tmp_path / "out.jsonl")
+    assert (report.rows, report.excluded) == (1, {"choice_unused": 2})
+
+
+def test_a_streamed_answer_is_assembled(tmp_path):
+    chunks = [
+        {"choices": [{"index": 0, "delta": {"content": "12"}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {"content": "50"}, "finish_reason": "stop"}]},
+    ]
+    body = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in chunks)
+    keep(tmp_path, [make_record(is_stream=True, response=body + b"data: [DONE]\n\n")])
+    run(tmp_path, tmp_path / "out.jsonl")
+    assert lines(tmp_path / "out.jsonl")[0]["messages"][-1]["content"] == "1250"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        REQUEST,
+        REQUEST + b"\n",
+        b'{\n "a": 1}',
+        b"data: {}\r\n\r\n",
+        b"[1]",
+        b"\xff\xfe",
+        b'{"a":1e2}',
+    ],
+)
+def test_raw_rows_give_back_every_byte(tmp_path, body):
+    keep(tmp_path, [make_record(request=body)])
+    output = tmp_path / "out.jsonl"
+    run(tmp_path, output, "jsonl-raw")
+    [row] = lines(output)
+    if "request_base64" in row:
+        again = base64.b64decode(row["request_base64"])
+    elif isinstance(row["request"], str):
+        again = row["request"].encode()
+    else:
+        start = output.read_bytes().index(b'"request":') + len(b'"request":')
+        again = output.read_bytes()[start : start + len(body)]
+    assert again == body
+    assert row["request_sha256"] == digest(body)
+
+
+def test_raw_rows_hold_decision_attempts_and_no_null(tmp_path):
+    keep(tmp_path, [make_record(confidence=None, labels={})])
+    output = tmp_path / "out.jsonl"
+    run(tmp_path, output, "jsonl-raw")
+    [row] = lines(output)
+    assert row["response"] == json.loads(RESPONSE)
+    assert [one["backend"] for one in row["decision"]] == ["local", "gpt-4"]
+    assert row["attempts"][0]["kind"] == "primary"
+    assert row["complete"] is True
+
+    def check(value):
+        assert value is not None
+        assert value not in ("", [], {})
+        for inner in value.values() if isinstance(value, dict) else ():
+            check(inner)
+
+    check({key: value for key, value in row.items() if key not in ("request", "response")})
+
+
+def test_raw_rows_go_into_sqlite_utils(tmp_path):
+    keep(tmp_path, [make_record() for _ in range(3)])
+    run(tmp_path, tmp_path / "out.jsonl", "jsonl-raw")
+    database = Database(memory=True)
+    database["rows"].insert_all(lines(tmp_path / "out.jsonl"), pk="id", alter=True)
+    assert database["rows"].count == 3
+    database.close()
+
+
+def test_the_output_is_whole_or_as_it_was(tmp_path):
+    keep(tmp_path, [make_record() for _ in range(3)])
+    output = tmp_path / "out.jsonl"
+    output.write_text("before")
+
+    def fail(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, output, progress=fail)
+    assert output.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir() if "part" in path.name] == []
+    run(tmp_path, output)
+    assert len(lines(output)) == 3
+
+
+def test_progress_ends_at_the_total(tmp_path):
+    keep(tmp_path, [make_record() for _ in range(5)])
+    seen = []
+    run(tmp_path, tmp_path / "out", progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (5, 5)
+
+
+def test_an_unknown_format_writes_nothing(tmp_path):
+    with pytest.raises(KeyError):
+        run(tmp_path, tmp_path / "out", "csv")
+    assert not (tmp_path / "out").exists()
+    assert set(FORMATS) == {"openai-chat", "jsonl-raw"}
+
+
+def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
+    body = b'{"messages":[{"role":"user","content":"%s"}]}' % (b"x" * 50_000)
+    peaks = []
+    for count in (20, 200):
+        keep(tmp_path / str(count), [make_record(request=body) for _ in range(count)])
+        tracemalloc.start()
+        run(tmp_path / str(count), tmp_path / f"out{count}")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 1_000_000
