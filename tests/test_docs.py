@@ -214,7 +214,7 @@ def test_files_named_in_papers_exist(paper: Path) -> None:
 
 
 def test_the_readme_stays_short() -> None:
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 125
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 135
 
 
 # -- transcripts --------------------------------------------------------------------------------

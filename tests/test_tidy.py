@@ -19,7 +19,14 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
 LONG_MODULES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {
+    "telemetry/rows.py::request_row": "one line a column, in the table's order",
+}
+TASK_STARTERS: dict[str, str] = {
+    "proxy/tasks.py": "the helper that names and keeps tasks and reports their failures",
+    "adapters/pool.py": "keeps and names its connects; adapters may not import proxy",
+    "proxy/worker.py": "two waits of the drain, both ended where they were started",
+}
 UNTESTED: dict[str, str] = {
     "proxy/cli/__main__.py": "two lines, so that `python -m proxy.cli` works",
 }
@@ -59,7 +66,7 @@ def has_code(path: Path) -> bool:
     )
 
 
-def test_places(path: Path) -> list[Path]:
+def places_for_tests(path: Path) -> list[Path]:
     """Where the tests of a source file may stand; one of them must."""
     room, *inner, file = path.relative_to(ROOT).parts
     places = [ROOT.joinpath("tests", room, *inner, f"test_{file}")]
@@ -86,12 +93,12 @@ def test_there_is_something_to_check() -> None:
 
 def test_every_source_file_has_its_test_file() -> None:
     missing = [
-        f"{name_of(path)}: no {name_of(test_places(path)[0])}"
+        f"{name_of(path)}: no {name_of(places_for_tests(path)[0])}"
         for path in SOURCES
         if has_code(path)
         and path.name != "__init__.py"
         and name_of(path) not in UNTESTED
-        and not any(test.is_file() for test in test_places(path))
+        and not any(test.is_file() for test in places_for_tests(path))
     ]
     assert missing == []
 
@@ -128,14 +135,14 @@ def test_a_file_is_named_for_the_one_thing_it_does() -> None:
     assert parts.isdisjoint(FORBIDDEN_NAMES)
 
 
-def test_tasks_are_started_in_one_place() -> None:
+def test_tasks_are_started_in_known_places() -> None:
     starters = {
         name_of(path)
         for path in SOURCES
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Attribute) and node.attr in ("create_task", "ensure_future")
     }
-    assert starters <= {"proxy/tasks.py"}
+    assert starters == set(TASK_STARTERS)
 
 
 def test_a_broad_except_says_why() -> None:
