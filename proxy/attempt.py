@@ -35,6 +35,19 @@ class Owner(Protocol):
     def attempt_ended(self, attempt: "Attempt") -> None: ...
 
 
+class _Nobody:
+    """Hears of nothing: the owner of an attempt that was let go."""
+
+    def attempt_streams(self, attempt: "Attempt", data: bytes) -> None:
+        pass
+
+    def attempt_ended(self, attempt: "Attempt") -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class Attempt:
     """States: asked -> answering -> ended. `failure` is None exactly for a whole answer."""
 
@@ -118,6 +131,12 @@ class Attempt:
             self._mark_ended(failure, text)
             if self._call is not None:
                 self._call.abort()
+
+    def let_go(self) -> None:
+        """Drop what it points at: exchange, attempt and call form a cycle, and leaving those to
+        the garbage collector cost a tenth of all time and emptied the processor's caches."""
+        self._owner = _NOBODY
+        self._call = None
 
     def pause_reading(self) -> None:
         """Back-pressure from the client."""

@@ -480,6 +480,9 @@ class Exchange:
         if is_cut:
             self._client.close()
         self._client.response_done(keeps_alive=self._head.keeps_alive)
+        self._attempt = None
+        for attempt in self.attempts:
+            attempt.let_go()
 
     def _unrecorded(self) -> bytes:
         """Under `fail_closed` an answer that cannot be kept is not given."""
