@@ -258,10 +258,15 @@ def test_the_listener_speaks_tls_and_a_hangup_takes_a_new_certificate(tmp_path: 
         assert status_of(url, first) == 200
         second = make_certificates(tmp_path).client_context()
         served.process.send_signal(signal.SIGHUP)
-        served.wait_until("/state", lambda answer: answer["generation"] == 1)
+        served.wait_until("/state", lambda answer: worker_generation(answer) == 1)
         assert status_of(url, second) == 200
         with pytest.raises(URLError, match="CERTIFICATE_VERIFY_FAILED"):
             status_of(url, first)
+
+
+def worker_generation(state: dict[str, dict[str, dict[str, int]]]) -> int:
+    """The configuration that worker 0 has taken up."""
+    return state["workers"].get("worker 0", {}).get("generation", 0)
 
 
 def status_of(url: str, context: ssl.SSLContext) -> int:
