@@ -13,7 +13,7 @@ from policies.learned import Observation
 from telemetry.record import AttemptRecord, RequestRecord
 
 UNKNOWN_TASK = "other"
-TOO_SLOW = frozenset({"timeout", "deadline_exceeded"})
+TOO_SLOW = "timeout"  # what an attempt that ran into a limit of its route is called
 
 
 def observations(record: RequestRecord) -> Iterator[Observation]:
@@ -22,7 +22,7 @@ def observations(record: RequestRecord) -> Iterator[Observation]:
         return
     prompt_bytes = prompt_bytes_of(record)
     for attempt in record.attempts:
-        if attempt.error_type is None or attempt.error_type in TOO_SLOW:
+        if attempt.error_type is None or attempt.error_type == TOO_SLOW:
             yield _observation(record, attempt, prompt_bytes)
 
 
