@@ -36,6 +36,7 @@ _KEPT_DOWNSTREAM = frozenset(
 _KEPT_DOWNSTREAM_PREFIX = b"x-ratelimit-"
 
 CHAT_PATH = "/chat/completions"
+_MODEL_ONLY = ("model",)
 
 
 class Wanted(NamedTuple):
@@ -64,73 +65,51 @@ class Target:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._model_json = splice.json_text(backend.model)
-        self._path = f"{backend.path_prefix}{CHAT_PATH}".encode()
+        self._start = f"POST {backend.path_prefix}{CHAT_PATH}".encode()
         default_port = 443 if backend.scheme == "https" else 80
         host = backend.host or ""
         host = f"[{host}]" if ":" in host else host
         authority = host if backend.port == default_port else f"{host}:{backend.port}"
         fixed = [
+            " HTTP/1.1",
             f"host: {authority}",
             "accept-encoding: identity",
             f"user-agent: pointsman/{pointsman.__version__}",
         ]
         if backend.api_key is not None:
             fixed.append(f"authorization: Bearer {backend.api_key.value}")
-        self._fixed_headers = "\r\n".join(fixed).encode("latin-1")
+        self._fixed_lines = "".join(f"{line}\r\n" for line in fixed).encode("latin-1")
 
     def prepare(
-        self,
-        body: bytes,
-        wanted: Wanted,
-        *,
-        headers: Iterable[tuple[bytes, bytes]],
-        dropped: frozenset[bytes] = frozenset(),
-        query: bytes = b"",
+        self, body: bytes, wanted: Wanted, *, header_lines: bytes, query: bytes = b""
     ) -> Prepared:
-        """The bytes of one request. `dropped` are the headers that `Connection` named.
+        """The bytes of one request; `header_lines` are the client's, as `kept_upstream` left them.
 
         Raises splice.DuplicateMember where the body holds an edited member twice.
         """
-        edits: list[splice.Edit] = []
-        edited: list[str] = []
+        edited: tuple[str, ...] = ()
         if wanted.model_asked != self.backend.model:
-            edits.append(splice.replace_value(body, "model", self._model_json))
-            edited.append("model")
+            body = splice.apply_one(body, splice.replace_value(body, "model", self._model_json))
+            edited = _MODEL_ONLY
         hides_usage = wanted.is_stream and not wanted.includes_usage and self.backend.include_usage
         if hides_usage:
-            edits.append(_usage_edit(body))
-            edited.append("stream_options.include_usage")
+            body = splice.apply_one(body, _usage_edit(body))
+            edited += ("stream_options.include_usage",)
         if wanted.adds_logprobs:
-            edits.append(splice.set_member(body, "logprobs", b"true"))
-            edited.append("logprobs")
+            body = splice.apply_one(body, splice.set_member(body, "logprobs", b"true"))
+            edited += ("logprobs",)
         if self.backend.strip_metadata and (edit := splice.remove_member(body, "metadata")):
-            edits.append(edit)
-            edited.append("metadata")
-        content = splice.apply(body, edits) if edits else body
-        payload = self._head(len(content), headers, dropped, query) + content
-        return Prepared(payload, tuple(edited), hides_usage, wanted.adds_logprobs)
-
-    def _head(
-        self,
-        length: int,
-        headers: Iterable[tuple[bytes, bytes]],
-        dropped: frozenset[bytes],
-        query: bytes,
-    ) -> bytes:
-        kept = [
-            b"%b: %b\r\n" % (name, value)
-            for name, value in headers
-            if (name in _KEPT_UPSTREAM or name.startswith(_KEPT_UPSTREAM_PREFIXES))
-            and name not in _NEVER_UPSTREAM
-            and name not in dropped
-        ]
-        return b"POST %b%b HTTP/1.1\r\n%b\r\n%bcontent-length: %d\r\n\r\n" % (
-            self._path,
+            body = splice.apply_one(body, edit)
+            edited += ("metadata",)
+        payload = b"%b%b%b%bcontent-length: %d\r\n\r\n%b" % (
+            self._start,
             query,
-            self._fixed_headers,
-            b"".join(kept),
-            length,
+            self._fixed_lines,
+            header_lines,
+            len(body),
+            body,
         )
+        return Prepared(payload, edited, hides_usage, wanted.adds_logprobs)
 
 
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -155,12 +134,27 @@ def retry_after_s(head: ResponseHead) -> float | None:
     return None
 
 
+def kept_upstream(
+    headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes] = frozenset()
+) -> bytes:
+    """The lines of a client's headers that go on; `dropped` are those `Connection` named."""
+    return b"".join(
+        [
+            b"%b: %b\r\n" % (name, value)
+            for name, value in headers
+            if (name in _KEPT_UPSTREAM or name.startswith(_KEPT_UPSTREAM_PREFIXES))
+            and name not in _NEVER_UPSTREAM
+            and name not in dropped
+        ]
+    )
+
+
 def kept_downstream(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The headers of a backend's answer that a client may see, in their order."""
     return [
-        (name, value)
-        for name, value in headers
-        if name in _KEPT_DOWNSTREAM or name.startswith(_KEPT_DOWNSTREAM_PREFIX)
+        header
+        for header in headers
+        if header[0] in _KEPT_DOWNSTREAM or header[0].startswith(_KEPT_DOWNSTREAM_PREFIX)
     ]
 
 

@@ -100,6 +100,12 @@ def remove_member(body: bytes, name: str) -> Edit | None:
     return (comma if is_separator else start), end, b""
 
 
+def apply_one(body: bytes, edit: Edit) -> bytes:
+    """`body` with one edit made."""
+    start, end, replacement = edit
+    return b"%b%b%b" % (body[:start], replacement, body[end:])
+
+
 def apply(body: bytes, edits: Iterable[Edit]) -> bytes:
     """`body` with all `edits` made; they must not overlap."""
     pieces: list[bytes] = []

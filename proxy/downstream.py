@@ -23,6 +23,12 @@ TARGET_BYTES_MAX = 8 * 1024
 HEAD_BYTES_MAX = 64 * 1024
 HEADERS_MAX = 100
 CHUNK_LINE_BYTES_MAX = 256
+LENGTH_DIGITS_MAX = 9
+KNOWN_HEADS_MAX = 1024
+"""Heads remembered by a worker; many more different ones than that are not worth keeping."""
+_LENGTH = b"\r\nContent-Length: "
+_LENGTH_LOWER = b"\r\ncontent-length: "
+_NEVER_KNOWN = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"connection"})
 PIPELINED_MAX = 16
 """Requests read ahead of the one being answered; beyond it the socket is not read."""
 
@@ -58,6 +64,7 @@ class Server(Protocol):
     """What the connection needs of the data plane."""
 
     body_bytes_max: int
+    known_heads: dict[bytes, RequestHead]
 
     def open(self, client: "DownstreamProtocol", head: RequestHead) -> Served: ...
     def connected(self, client: "DownstreamProtocol") -> None: ...
@@ -84,10 +91,10 @@ class DownstreamProtocol(asyncio.Protocol):
         "_head",
         "_header_bytes",
         "_headers",
-        "_is_draining",
         "_is_lost",
         "_is_paused",
         "_is_serving",
+        "_known_key",
         "_loop",
         "_parser",
         "_phase",
@@ -98,6 +105,7 @@ class DownstreamProtocol(asyncio.Protocol):
         "_target",
         "_timer",
         "_transport",
+        "closes",
     )
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -114,7 +122,9 @@ class DownstreamProtocol(asyncio.Protocol):
         self._is_paused = False
         self._is_lost = False
         self._is_serving = False
-        self._is_draining = False
+        self._known_key: bytes | None = None
+        self.closes = False
+        """The connection closes behind the answer being given."""
         self._reset_message()
 
     def __repr__(self) -> str:
@@ -140,10 +150,12 @@ class DownstreamProtocol(asyncio.Protocol):
         self._server.connected(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._phase == "lingering" or self._refusal is not None:
-            return  # answered already; what still comes is dropped
         if self._phase == "idle":
+            if self._take_known(data):
+                return
             self._enter("header")
+        elif self._phase == "lingering" or self._refusal is not None:
+            return  # answered already; what still comes is dropped
         self._fed_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -181,6 +193,10 @@ class DownstreamProtocol(asyncio.Protocol):
 
     # -- what the exchange uses ---------------------------------------------------------------
 
+    def closes_behind(self, head: RequestHead) -> bool:
+        """Whether the connection ends with the answer to this request, the one in front."""
+        return not head.keeps_alive or (self.closes and len(self._queue) <= 1)
+
     @property
     def is_lost(self) -> bool:
         """The client is gone; nothing can be written."""
@@ -198,7 +214,7 @@ class DownstreamProtocol(asyncio.Protocol):
             self._queue.popleft()
         if self._is_lost:
             return
-        if not keeps_alive or self._is_draining:
+        if not keeps_alive or (self.closes and not self._queue):
             self._close_behind_answer()
         elif self._queue:
             self._loop.call_soon(self._serve_front)
@@ -219,7 +235,7 @@ class DownstreamProtocol(asyncio.Protocol):
 
     def drain(self) -> None:
         """Close when idle, or behind the answer being given."""
-        self._is_draining = True
+        self.closes = True
         if self._phase == "idle" and not self._queue:
             self.close()
 
@@ -247,6 +263,8 @@ class DownstreamProtocol(asyncio.Protocol):
         self._head = head
         self._current = self._server.open(self, head)
         self._check_length(head)
+        if self._known_key is not None:
+            self._remember(head)
         self._enter("body")
 
     def on_body(self, data: bytes) -> None:
@@ -269,6 +287,51 @@ class DownstreamProtocol(asyncio.Protocol):
         self._enter("serving")
         self._enqueue(current, head, body)
 
+    # -- inside: heads seen before ------------------------------------------------------------
+
+    def _take_known(self, data: bytes) -> bool:
+        """Serve a request that is here whole and whose head was parsed and checked before.
+
+        A client sends the same head with every request but for the length. Everything else in
+        it must be equal to the byte, so what was found good then is good now; parsing it again
+        costs 8 us. Whatever is not exactly so goes through the parser.
+        """
+        self._known_key = None
+        end = data.find(b"\r\n\r\n")
+        start = data.find(_LENGTH, 0, end)
+        if start < 0 and (start := data.find(_LENGTH_LOWER, 0, end)) < 0:
+            return False
+        value = start + len(_LENGTH)
+        stop = data.find(b"\r\n", value, end + 2)
+        digits = data[value:stop]
+        if not digits.isdigit() or len(digits) > LENGTH_DIGITS_MAX:
+            return False
+        key = data[:start] + data[stop:end]
+        head = self._server.known_heads.get(key)
+        if head is None:
+            self._known_key = key
+            return False
+        body = data[end + 4 :]
+        if len(body) != int(digits) or len(body) > self._server.body_bytes_max:
+            return False
+        self._enter("serving")
+        served = self._server.open(self, head)
+        self._enqueue(served, head, body if served.keeps_body else b"")
+        self._serve_front()
+        return True
+
+    def _remember(self, head: RequestHead) -> None:
+        """Keep a checked head by its bytes, for `_take_known`."""
+        key, self._known_key = self._known_key, None
+        if key is None or head.is_http_10 or not head.keeps_alive:
+            return
+        if any(name in _NEVER_KNOWN for name in head.fields):
+            return
+        known = self._server.known_heads
+        if len(known) >= KNOWN_HEADS_MAX:
+            known.clear()
+        known[key] = head
+
     # -- inside: what is refused --------------------------------------------------------------
 
     def _check_head(self) -> RequestHead:
@@ -279,12 +342,10 @@ class DownstreamProtocol(asyncio.Protocol):
         method = self._parser.get_method()
         if not target.startswith(b"/") or target.startswith(b"//") or method == b"CONNECT":
             raise _Refused(errors.framing("The request target must be a path."))
-        path, mark, query = target.partition(b"?")
         head = RequestHead(
-            method=method,
-            path=path,
-            query=mark + query,
-            headers=self._headers,
+            method,
+            target,
+            self._headers,
             is_http_10=version == "1.0",
             keeps_alive=self._parser.should_keep_alive(),
         )
@@ -301,22 +362,19 @@ class DownstreamProtocol(asyncio.Protocol):
                 is_chunked = True
                 if value.lower() != b"chunked" or head.is_http_10:
                     raise _Refused(errors.framing("This transfer-encoding is not accepted."))
-            elif name == b"connection":
-                named = (part.strip().lower() for part in value.split(b","))
-                head.connection_named = head.connection_named.union(named)
             elif b"_" in name:
                 raise _Refused(errors.framing("Header names with an underscore are refused."))
         if hosts > 1 or (hosts == 0 and not head.is_http_10):
             raise _Refused(errors.framing("Exactly one Host header is required."))
-        has_body = is_chunked or (head.header(b"content-length") or b"0") != b"0"
+        has_body = is_chunked or (head.fields.get(b"content-length") or b"0") != b"0"
         if has_body and head.method in (b"GET", b"HEAD"):
             raise _Refused(errors.framing("A body is not accepted with this method."))
 
     def _check_length(self, head: RequestHead) -> None:
-        length = head.header(b"content-length")
+        length = head.fields.get(b"content-length")
         if length is not None and int(length) > self._server.body_bytes_max:
             raise _Refused(errors.too_large(self._server.body_bytes_max))
-        expected = head.header(b"expect")
+        expected = head.fields.get(b"expect")
         if expected is None or head.is_http_10:
             return
         if expected.lower() != b"100-continue":
@@ -350,7 +408,7 @@ class DownstreamProtocol(asyncio.Protocol):
         """Answer `error` when its turn comes; nothing more is read from this connection."""
         self._refusal = error
         head = self._head or _nameless_head(self._target)
-        head.keeps_alive = False
+        self.closes = True
         current = self._current or self._server.open(self, head)
         self._current = None
         self._enter("serving")
@@ -374,9 +432,7 @@ class DownstreamProtocol(asyncio.Protocol):
 
     def _stop_reading_requests(self) -> None:
         """Serve what is queued, then close: an Upgrade, or bytes behind `Connection: close`."""
-        for _, head, _ in self._queue:
-            head.keeps_alive = False
-        self._is_draining = True
+        self.closes = True
 
     def _close_behind_answer(self) -> None:
         """Close; linger while the client may still be sending, lest a reset eat the answer."""
@@ -433,4 +489,4 @@ class DownstreamProtocol(asyncio.Protocol):
 
 def _nameless_head(target: bytes) -> RequestHead:
     """A head for the answer to something that never became a request."""
-    return RequestHead(b"", target[:64], b"", [], is_http_10=False, keeps_alive=False)
+    return RequestHead(b"", target[:64], [], is_http_10=False, keeps_alive=False)

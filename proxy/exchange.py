@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from adapters.openai import Wanted, kept_downstream
 from adapters.splice import DuplicateMember
 from policies.confidence import Answer, judge
-from policies.decide import Decision, World, decide
+from policies.decide import Decision, decide
 from policies.features import (
     ChatRequest,
     Features,
@@ -34,8 +34,8 @@ from . import errors, failures
 from .attempt import Attempt
 from .downstream import DownstreamProtocol
 from .errors import DownstreamError
-from .heads import LAST_CHUNK, Header, RequestHead, chunk, response_head
-from .recording import Ending, Tape, lower_level, record_of, total_cost_usd
+from .heads import LAST_CHUNK, RequestHead, chunk, header_lines, response_head
+from .recording import Ending, Packed, Tape, lower_level, record_of, total_cost_usd
 from .relay import hide_in_events, hide_logprobs
 from .wiring import Wiring
 
@@ -47,16 +47,35 @@ WRITE_STALL_S = 60.0
 COMMENT_EVERY_S = 15.0
 """Silence in a stream is filled with a comment: some clients hang up after five minutes."""
 COMMENT = b": keep-alive\n\n"
-LABEL_PREFIX = b"x-pointsman-label-"
 NEVER_S = float("inf")
-EVENT_HEADERS: tuple[Header, ...] = (
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
+EVENT_LINES = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
+_NO_LABELS: dict[str, str] = {}
 
 
 class Exchange:
     """One recordable request of one client."""
+
+    # Defaults stand on the class: setting twenty of them per request costs 1 us.
+    arrival_s = 0.0
+    body: bytes | None = None
+    features: Features | None = None
+    decision: Decision | None = None
+    overhead_us: int | None = None
+    cost_usd: float | None = None
+    """All attempts together; known at the end."""
+    _request: ChatRequest | None = None
+    _attempt: Attempt | None = None
+    _deadline_s = NEVER_S
+    _attempt_until_s = NEVER_S
+    _timer: asyncio.TimerHandle | None = None
+    _is_counted = False
+    _is_over = False
+    _is_cut = False
+    _head_sent_s: float | None = None
+    _last_write_s = 0.0
+    _paused_since_s: float | None = None
+    _held_tail = b""
+    _last = b""
 
     def __init__(
         self,
@@ -69,35 +88,22 @@ class Exchange:
     ) -> None:
         self.id = new_id()
         self.ts_us = time_ns() // 1000
-        self.arrival_s = monotonic()
         self.wiring: Wiring = plane.wiring
         self.caller = caller
         self.keeps_body = keeps_body
         self.api = "chat" if keeps_body else "unknown"
-        self.body: bytes | None = None
-        self.features: Features | None = None
-        self.decision: Decision | None = None
         self.attempts: list[Attempt] = []
-        self.overhead_us: int | None = None
-        self.capture: CaptureLevel = lower_level(
-            self.wiring.policy.default.capture, head.header(b"x-pointsman-capture")
-        )
+        self.capture: CaptureLevel = self.wiring.policy.default.capture
         self.tape = Tape(self.id, plane.journal.append_part)
-        self.client_request_id = clean_request_id(head.header(b"x-request-id"))
+        self.client_request_id: str | None = None
+        self._outcomes: list[Outcome] = []
         self._plane = plane
         self._client = client
         self._head = head
-        self._request: ChatRequest | None = None
-        self._attempt: Attempt | None = None
-        self._outcomes: list[Outcome] = []
-        self._deadline_s = NEVER_S
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_counted = False
-        self._is_over = False
-        self._head_sent_s: float | None = None
-        self._last_write_s = 0.0
-        self._paused_since_s: float | None = None
-        self._held_tail = b""
+        if b"x-request-id" in head.fields:
+            self.client_request_id = clean_request_id(head.fields[b"x-request-id"])
+        if self.capture != "full" or head.own:
+            self._set_capture(self.capture)
 
     def __repr__(self) -> str:
         state = "over" if self._is_over else repr(self._attempt)
@@ -111,15 +117,19 @@ class Exchange:
         self.body = body if self.keeps_body else None
         self._is_counted = True
         self._plane.exchange_began(self)
-        with self._plane.guard(self):
+        try:
             error = self._plane.refusal_of(self, self._head)
             if error is not None:
                 self.refuse(error)
             else:
                 self._decide(body)
+        except Exception as error:  # noqa: BLE001 - the boundary of one request: a 500, and only its own
+            self._plane.crashed(self, error)
 
     def refuse(self, error: DownstreamError) -> None:
         """Answer with an error of our own, no backend asked (any more)."""
+        if not self.arrival_s:
+            self.arrival_s = monotonic()
         status: Status = "refused" if not self.attempts else "error"
         self._answer_error(error, status, None)
 
@@ -127,11 +137,13 @@ class Exchange:
         """Nobody is there to be answered: the backend is told to stop at once."""
         if self._is_over:
             return
+        if not self.arrival_s:
+            self.arrival_s = monotonic()
         attempt = self._attempt
         if attempt is not None:
             attempt.abort("client_gone", "the client went away")
         won = attempt if attempt is not None and attempt.has_streamed else None
-        self._end("client_gone", http_status=None, error_type="client_gone", won=won, last=b"")
+        self._end("client_gone", http_status=None, error_type="client_gone", won=won)
 
     def pause(self) -> None:
         """The client reads slower than the backend writes."""
@@ -145,53 +157,67 @@ class Exchange:
         if self._attempt is not None:
             self._attempt.resume_reading()
 
-    def crashed(self, error: Exception) -> None:
+    def crashed(self) -> None:
         """A defect of ours: this request gets a 500, nobody else notices."""
         if self._is_over:
             return
         if self._attempt is not None:
-            self._attempt.abort("internal", type(error).__name__)
+            self._attempt.abort("internal", "a defect of the proxy")
         if self._head_sent_s is None:
             self._answer_error(errors.internal(), "error", None)
         else:
             self._cut("internal", self._attempt)
 
+    def pack(self, decision: Decision) -> Packed:
+        """The decision as the record carries it."""
+        return self._plane.pack(decision)
+
     # -- decide -------------------------------------------------------------------------------
 
     def _decide(self, body: bytes) -> None:
         try:
-            self._request = parse_chat(body)
+            self._request = request = parse_chat(body)
         except RequestError as error:
             self.refuse(errors.invalid(error.message, param=error.param, code=error.code))
             return
-        conversation = self._head.header(b"x-pointsman-conversation")
+        head = self._head
+        conversation = head.own.get(b"conversation")
         self.features = features = read_features(
-            self._request,
+            request,
             body_bytes=len(body),
-            label_headers=self._head.with_prefix(LABEL_PREFIX),
+            label_headers=head.labels() if head.own else _NO_LABELS,
             conversation_header=conversation.decode("utf-8", "replace") if conversation else None,
             caller=self.caller,
         )
-        policy = self.wiring.policy
-        match = policy.route_for(features.model, features.labels)
+        match = self.wiring.policy.route_for(features.model, features.labels)
         if match is None:
             self.refuse(errors.model_not_found())
             return
-        world = World(self._plane.learned, self.wiring.in_flight)
-        seed = int(self.id[-12:], 16)
-        self.decision = decide(policy, match, features, world, decision_id=self.id, seed=seed)
-        asked = self._head.header(b"x-pointsman-capture")
-        self.capture = lower_level(match.route.capture, asked)
-        self.tape.set_level(self.capture)
-        self._deadline_s = self.arrival_s + self._allowed_s(match.route.timeout.total_s)
-        if self.decision.chosen is None:
-            self.refuse(errors.no_backend(self.decision.reason))
+        self.decision = decision = decide(
+            self.wiring.policy,
+            match,
+            features,
+            self._plane.world,
+            decision_id=self.id,
+            seed=int(self.id[-12:], 16),
+        )
+        route = match.route
+        if route.capture != self.capture:
+            self._set_capture(route.capture)
+        self._deadline_s = self.arrival_s + self._allowed_s(route.timeout.total_s)
+        if decision.chosen is None:
+            self.refuse(errors.no_backend(decision.reason))
         else:
-            self._ask(self.decision.chosen, "primary")
+            self._ask(decision.chosen, "primary")
+
+    def _set_capture(self, level: CaptureLevel) -> None:
+        """What the route says, lowered where the client asks for less."""
+        self.capture = lower_level(level, self._head.own.get(b"capture"))
+        self.tape.set_level(self.capture)
 
     def _allowed_s(self, total_s: float) -> float:
         """The route's time for the whole request; the client's header can only shorten it."""
-        asked = self._head.header(b"x-pointsman-deadline-ms")
+        asked = self._head.own.get(b"deadline-ms")
         if asked is not None and asked.isdigit() and len(asked) < 10:
             return min(total_s, int(asked) / 1000)
         return total_s
@@ -199,16 +225,17 @@ class Exchange:
     # -- attempts -----------------------------------------------------------------------------
 
     def _ask(self, name: str, kind: OutcomeKind) -> None:
-        assert self.features is not None
-        assert self.decision is not None
+        features, decision = self.features, self.decision
+        assert features is not None
+        assert decision is not None
         assert self.body is not None
-        features, target = self.features, self.wiring.targets[name]
-        rule = self.decision.route.confidence
+        target = self.wiring.targets[name]
+        rule = decision.route.confidence
         wanted = Wanted(
-            model_asked=features.model,
-            is_stream=features.is_stream,
-            includes_usage=features.include_usage,
-            adds_logprobs=rule is not None
+            features.model,
+            features.is_stream,
+            features.include_usage,
+            rule is not None
             and "logprobs" in rule.signals
             and target.backend.has_logprobs
             and not features.wants_logprobs,
@@ -217,24 +244,22 @@ class Exchange:
             prepared = target.prepare(
                 self.body,
                 wanted,
-                headers=self._head.headers,
-                dropped=self._head.connection_named,
+                header_lines=self._head.upstream_lines,
                 query=self._head.query,
             )
         except DuplicateMember:
             self.refuse(errors.invalid("The request body holds a member twice."))
             return
-        attempt = Attempt(
+        self._attempt = attempt = Attempt(
             self,
             target.backend,
             prepared,
             kind=kind,
             choices=features.choices,
-            is_held=self.decision.route.hold != "none",
+            is_held=decision.route.hold != "none",
             loop=self._plane.loop,
         )
         self.attempts.append(attempt)
-        self._attempt = attempt
         self._arm()
         attempt.start(self.wiring.pools[name])
 
@@ -242,7 +267,7 @@ class Exchange:
         """Whole events of the answer (or raw bytes of a huge one): on to the client."""
         if self._is_over:
             return
-        with self._plane.guard(self):
+        try:
             prepared = attempt.prepared
             if attempt.is_streaming and (prepared.hides_usage or prepared.hides_logprobs):
                 data = hide_in_events(
@@ -252,20 +277,24 @@ class Exchange:
                 self._held_tail = data  # the terminal bytes wait for the record
             elif data:
                 self._stream(attempt, data)
+        except Exception as error:  # noqa: BLE001 - the boundary of one request
+            self._plane.crashed(self, error)
 
     def attempt_ended(self, attempt: Attempt) -> None:
         """An answer is whole or an attempt failed: what next?"""
         if self._is_over:
             return
-        with self._plane.guard(self):
+        try:
             if attempt.failure is None:
                 self._judge(attempt)
-            self._plane.attempt_ended(attempt, self.features)
+            self._plane.attempt_ended(attempt)
             if attempt.has_streamed:
                 self._end_stream(attempt)
             else:
                 self._outcomes.append(attempt.outcome())
                 self._next()
+        except Exception as error:  # noqa: BLE001 - the boundary of one request
+            self._plane.crashed(self, error)
 
     def _next(self) -> None:
         assert self.decision is not None
@@ -280,16 +309,21 @@ class Exchange:
             self._answer(self.attempts[step.index])
         elif isinstance(step, GiveUp):
             self._give_up(self.attempts[step.index])
-        elif step.delay_s > 0:
-            self._attempt = None
-            self._plane.loop.call_later(step.delay_s, self._ask_later, step)
         else:
-            self._ask(step.backend, step.kind)
+            self._attempt = None
+            self._attempt_until_s = now_s + step.delay_s + step.time_left_s
+            if step.delay_s > 0:
+                self._plane.loop.call_later(step.delay_s, self._ask_later, step)
+            else:
+                self._ask(step.backend, step.kind)
 
     def _ask_later(self, step: Ask) -> None:
-        if not self._is_over:
-            with self._plane.guard(self):
-                self._ask(step.backend, step.kind)
+        if self._is_over:
+            return
+        try:
+            self._ask(step.backend, step.kind)
+        except Exception as error:  # noqa: BLE001 - the boundary of one request
+            self._plane.crashed(self, error)
 
     def _judge(self, attempt: Attempt) -> None:
         """Confidence in a whole answer, where the route asks for it."""
@@ -315,53 +349,55 @@ class Exchange:
     def _answer(self, attempt: Attempt) -> None:
         """A whole answer that was held goes out at once, head and all."""
         prepared, body = attempt.prepared, attempt.body
+        length: int | None = None
         if attempt.is_streaming:
             body = hide_in_events(
                 body, usage=prepared.hides_usage, logprobs=prepared.hides_logprobs
             )
             last = self._framed(body) + self._terminator()
         else:
-            body = hide_logprobs(body) if prepared.hides_logprobs else body
-            last = body
+            if prepared.hides_logprobs:
+                body = hide_logprobs(body)
+            last, length = body, len(body)
         self.tape.add(body)
-        head = self._answer_head(attempt, length=None if attempt.is_streaming else len(body))
-        self._end("ok", http_status=200, error_type=None, won=attempt, last=head + last)
+        self._last = self._answer_head(attempt, length=length) + last
+        self._end("ok", http_status=200, error_type=None, won=attempt)
 
     def _stream(self, attempt: Attempt, data: bytes) -> None:
-        head = b""
+        self.tape.add(data)
+        self._last_write_s = attempt.last_byte_s
         if self._head_sent_s is None:
             head = self._answer_head(attempt, length=None)
             self._head_sent_s = monotonic()
             self._arm()
-        self.tape.add(data)
-        self._last_write_s = attempt.last_byte_s
-        self._client.write(head + self._framed(data))
+            self._client.write(head + self._framed(data))
+        elif self._head.is_http_10:
+            self._client.write(data)
+        else:
+            self._client.write(chunk(data))
 
     def _end_stream(self, attempt: Attempt) -> None:
         if attempt.failure is not None:
             self._cut(attempt.failure, attempt)
             return
-        head = b""
-        if self._head_sent_s is None:
-            head = self._answer_head(attempt, length=None)
+        head = b"" if self._head_sent_s is not None else self._answer_head(attempt, length=None)
         tail, self._held_tail = self._held_tail, b""
         if tail:
             self.tape.add(tail)
             head += self._framed(tail)
-        last = head + self._terminator()
-        self._end("ok", http_status=200, error_type=None, won=attempt, last=last)
+        self._last = head + self._terminator()
+        self._end("ok", http_status=200, error_type=None, won=attempt)
 
     def _cut(self, failure: str, attempt: Attempt | None) -> None:
         """The answer broke off after the client saw some of it: an error event, no clean end."""
-        last = b""
         if attempt is not None and attempt.is_streaming:
             message = "The backend broke off in the middle of its answer."
             event = errors.error_json(message, type=errors.SERVER, code="upstream_cut")
             event = b"data: " + event + b"\n\n"
             self.tape.add(event)
-            last = self._framed(event)
-        self._head.keeps_alive = False
-        self._end("upstream_cut", http_status=200, error_type=failure, won=attempt, last=last)
+            self._last = self._framed(event)
+        self._is_cut = True
+        self._end("upstream_cut", http_status=200, error_type=failure, won=attempt)
 
     def _give_up(self, attempt: Attempt) -> None:
         """The last failure is passed on as it is, or told in our own words."""
@@ -371,75 +407,75 @@ class Exchange:
             return
         status, headers, body = passed
         self.tape.add(body)
-        head = self._head_bytes(status, [*headers, *self._own_headers(attempt)], len(body))
-        self._end(
-            "error",
-            http_status=status,
-            error_type=attempt.failure,
-            won=attempt,
-            last=head + body,
-        )
+        self._measure_overhead()
+        lines = header_lines(headers) + self._own_lines(attempt)
+        if not any(name == b"x-request-id" for name, _ in headers):
+            lines += self._request_id_line()
+        self._last = self._head_bytes(status, lines, len(body)) + body
+        self._end("error", http_status=status, error_type=attempt.failure, won=attempt)
 
     def _answer_error(self, error: DownstreamError, status: Status, won: Attempt | None) -> None:
         if error.closes:
-            self._head.keeps_alive = False
+            self._client.closes = True
         body = error.body()
         self.tape.add(body)
         headers = [(b"content-type", b"application/json"), *error.headers]
-        headers += self._own_headers(won)
-        self._end(
-            status,
-            http_status=error.status,
-            error_type=error.code or error.type,
-            won=won,
-            last=self._head_bytes(error.status, headers, len(body)) + body,
-        )
+        lines = header_lines(headers) + self._own_lines(won) + self._request_id_line()
+        self._last = self._head_bytes(error.status, lines, len(body)) + body
+        self._end(status, http_status=error.status, error_type=error.code or error.type, won=won)
 
     def _answer_head(self, attempt: Attempt, *, length: int | None) -> bytes:
         assert attempt.head is not None
         self._measure_overhead()
-        headers = kept_downstream(attempt.head.headers) + self._own_headers(attempt)
+        headers = kept_downstream(attempt.head.headers)
+        lines = header_lines(headers) + self._own_lines(attempt)
         if attempt.is_streaming:
-            headers += EVENT_HEADERS
+            lines += EVENT_LINES
         if length is not None:
-            cost_usd = total_cost_usd(self.attempts)
-            if cost_usd is not None:
-                headers.append((b"x-pointsman-cost-usd", decimal(cost_usd)))
-        return self._head_bytes(200, headers, length)
-
-    def _head_bytes(self, status: int, headers: list[Header], length: int | None) -> bytes:
-        if length is None and self._head.is_http_10:
-            self._head.keeps_alive = False  # only the connection's end marks the body's
+            self.cost_usd = total_cost_usd(self.attempts)
+            if self.cost_usd is not None:
+                lines += b"x-pointsman-cost-usd: %b\r\n" % decimal(self.cost_usd)
         if not any(name == b"x-request-id" for name, _ in headers):
-            headers.append((b"x-request-id", b"req_" + self.id.replace("-", "").encode()))
-        return response_head(status, headers, date=self._plane.date, length=length, head=self._head)
+            lines += self._request_id_line()
+        return self._head_bytes(200, lines, length)
 
-    def _own_headers(self, attempt: Attempt | None) -> list[Header]:
+    def _head_bytes(self, status: int, lines: bytes, length: int | None) -> bytes:
+        if length is None and self._head.is_http_10:
+            self._client.closes = True  # only the connection's end marks the body's
+        return response_head(
+            status,
+            lines,
+            date=self._plane.date,
+            length=length,
+            head=self._head,
+            closes=self._client.closes_behind(self._head),
+        )
+
+    def _request_id_line(self) -> bytes:
+        return b"x-request-id: req_%b\r\n" % self.id.replace("-", "").encode()
+
+    def _own_lines(self, attempt: Attempt | None) -> bytes:
         """`x-pointsman-*`: on every answer for which a decision was made."""
         decision = self.decision
+        lines = b"x-pointsman-decision-id: %b\r\n" % self.id.encode()
         if decision is None:
-            return [(b"x-pointsman-decision-id", self.id.encode())]
-        own = [
-            (b"x-pointsman-decision-id", self.id.encode()),
-            (b"x-pointsman-route", decision.route.name.encode()),
-            (b"x-pointsman-policy", decision.policy.encode()),
-            (b"x-pointsman-attempts", b"%d" % len(self.attempts)),
-        ]
+            return lines
+        edited = () if attempt is None else attempt.prepared.edited
+        key = (decision.route.name, None if attempt is None else attempt.backend.name, edited)
+        lines += self.wiring.answer_lines.get(key) or self.wiring.make_answer_lines(key)
+        lines += b"x-pointsman-attempts: %d\r\n" % len(self.attempts)
         if self.overhead_us is not None:
-            own.append((b"x-pointsman-overhead-us", b"%d" % self.overhead_us))
-        if attempt is not None:
-            own.append((b"x-pointsman-backend", attempt.backend.name.encode()))
-            if attempt.prepared.edited:
-                own.append((b"x-pointsman-edited", ", ".join(attempt.prepared.edited).encode()))
-            if attempt.confidence is not None:
-                own.append((b"x-pointsman-confidence", b"%.4f" % attempt.confidence))
-        return own
+            lines += b"x-pointsman-overhead-us: %d\r\n" % self.overhead_us
+        if attempt is not None and attempt.confidence is not None:
+            lines += b"x-pointsman-confidence: %.4f\r\n" % attempt.confidence
+        return lines
 
     def _measure_overhead(self) -> None:
         """Our own time up to the head: all of it, less what was spent waiting for backends."""
-        waited_s = sum(attempt.waited_s for attempt in self.attempts)
         elapsed_s = monotonic() - self.arrival_s
-        self.overhead_us = max(0, round((elapsed_s - waited_s) * 1e6))
+        for attempt in self.attempts:
+            elapsed_s -= attempt.waited_s
+        self.overhead_us = max(0, int(elapsed_s * 1e6))
 
     def _framed(self, data: bytes) -> bytes:
         return data if self._head.is_http_10 or not data else chunk(data)
@@ -456,43 +492,45 @@ class Exchange:
         http_status: int | None,
         error_type: str | None,
         won: Attempt | None,
-        last: bytes,
     ) -> None:
-        """Record first; `last` goes to the client once the journal has the record."""
+        """Record first; `_last` goes to the client once the journal has the record."""
         if self._is_over:
             return
         self._is_over = True
-        self._cancel_timer()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         now_s = monotonic()
+        if self.cost_usd is None:
+            self.cost_usd = total_cost_usd(self.attempts)
         first_byte_s = self._head_sent_s or (now_s if status != "client_gone" else None)
         ending = Ending(status, http_status, error_type, won, first_byte_s, now_s)
         record = record_of(self, ending)
         self._plane.exchange_ended(record, counted=self._is_counted)
+        self._plane.journal.append(record, self._released)
 
-        def released(is_kept: bool) -> None:
-            self._finish(last if is_kept else self._unrecorded(), is_cut=status == "upstream_cut")
-
-        self._plane.journal.append(record, released)
-
-    def _finish(self, last: bytes, *, is_cut: bool) -> None:
+    def _released(self, is_kept: bool) -> None:
+        """The record is with the kernel (or the rule for a full disk has spoken)."""
+        closes = self._is_cut or self._client.closes_behind(self._head)
+        last = self._last if is_kept else self._unrecorded()
         if last:
             self._client.write(last)
-        if is_cut:
+        if self._is_cut:
             self._client.close()
-        self._client.response_done(keeps_alive=self._head.keeps_alive)
+        self._client.response_done(keeps_alive=not closes and is_kept)
         self._attempt = None
         for attempt in self.attempts:
             attempt.let_go()
 
     def _unrecorded(self) -> bytes:
         """Under `fail_closed` an answer that cannot be kept is not given."""
-        self._head.keeps_alive = False
+        self._client.closes = True
         if self._head_sent_s is not None:
             return b""  # the stream ends without its terminator
         error = errors.capture_unavailable()
         body = error.body()
-        headers = [(b"content-type", b"application/json"), *error.headers]
-        return self._head_bytes(error.status, headers, len(body)) + body
+        lines = header_lines([(b"content-type", b"application/json"), *error.headers])
+        return self._head_bytes(error.status, lines + self._request_id_line(), len(body)) + body
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -519,17 +557,21 @@ class Exchange:
         assert self.decision is not None
         timeout = self.decision.route.timeout
         if attempt.first_byte_s is None:
-            return attempt.started_s + timeout.first_token_s
-        return attempt.last_byte_s + timeout.idle_s
+            due_s = attempt.started_s + timeout.first_token_s
+        else:
+            due_s = attempt.last_byte_s + timeout.idle_s
+        return min(due_s, self._attempt_until_s)
 
     def _check_time(self) -> None:
         self._timer = None
         if self._is_over:
             return
-        with self._plane.guard(self):
+        try:
             self._act_on_time(monotonic())
             if not self._is_over:
                 self._arm()
+        except Exception as error:  # noqa: BLE001 - the boundary of one request
+            self._plane.crashed(self, error)
 
     def _act_on_time(self, now_s: float) -> None:
         attempt = self._attempt
@@ -563,11 +605,6 @@ class Exchange:
             self.tape.add(COMMENT)
             self._client.write(self._framed(COMMENT))
         self._last_write_s = now_s
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 def decimal(value: float) -> bytes:

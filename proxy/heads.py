@@ -1,10 +1,13 @@
 """HTTP heads: the parsed head of a request, and the bytes of an answer's head."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
+from adapters.openai import kept_upstream
+
 Header = tuple[bytes, bytes]
+
+OWN_PREFIX = b"x-pointsman-"
 
 STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
@@ -12,56 +15,92 @@ STATUS_LINES = {
 }
 
 
-@dataclass(slots=True)
 class RequestHead:
-    """The head of one request; header names are in lower case, `query` keeps its `?`."""
+    """The head of one request, never changed: clients send the same one again and again.
 
-    method: bytes
-    path: bytes
-    query: bytes
-    headers: list[Header]
-    is_http_10: bool
-    keeps_alive: bool
-    connection_named: frozenset[bytes] = frozenset()
-    """Headers that `Connection` named: hop-by-hop, never passed on."""
+    Header names are in lower case; of a repeated header the first value counts.
+    """
 
-    def header(self, name: bytes) -> bytes | None:
-        """The first value of header `name` (lower case)."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+    __slots__ = (
+        "_upstream",
+        "connection_named",
+        "fields",
+        "headers",
+        "is_http_10",
+        "keeps_alive",
+        "method",
+        "own",
+        "path",
+        "query",
+    )
 
-    def with_prefix(self, prefix: bytes) -> dict[str, str]:
-        """Headers whose name starts with `prefix`, by the rest of their name."""
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: list[Header],
+        *,
+        is_http_10: bool,
+        keeps_alive: bool,
+    ) -> None:
+        self.method = method
+        self.path, mark, query = target.partition(b"?")
+        self.query = mark + query
+        """With its `?`, or empty."""
+        self.headers = headers
+        self.fields: Mapping[bytes, bytes] = dict(reversed(headers))
+        self.own: Mapping[bytes, bytes] = {
+            name[len(OWN_PREFIX) :]: value
+            for name, value in self.fields.items()
+            if name.startswith(OWN_PREFIX)
+        }
+        """Headers `x-pointsman-NAME` by NAME; empty for most clients."""
+        self.is_http_10 = is_http_10
+        self.keeps_alive = keeps_alive
+        self.connection_named = frozenset(
+            part.strip().lower()
+            for name, value in headers
+            if name == b"connection"
+            for part in value.split(b",")
+        )
+        """Headers that `Connection` named: hop-by-hop, never passed on."""
+        self._upstream: bytes | None = None
+
+    @property
+    def upstream_lines(self) -> bytes:
+        """The header lines that go on to a backend."""
+        if self._upstream is None:
+            self._upstream = kept_upstream(self.headers, self.connection_named)
+        return self._upstream
+
+    def labels(self) -> dict[str, str]:
+        """`x-pointsman-label-NAME` by NAME."""
         return {
-            key[len(prefix) :].decode("latin-1"): value.decode("utf-8", "replace")
-            for key, value in self.headers
-            if key.startswith(prefix)
+            name[6:].decode("latin-1"): value.decode("utf-8", "replace")
+            for name, value in self.own.items()
+            if name.startswith(b"label-")
         }
 
 
-def status_line(status: int) -> bytes:
-    """The first line of an answer; an unregistered status gets an empty phrase."""
-    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+def header_lines(headers: Iterable[Header]) -> bytes:
+    """Headers as lines, in their order."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def response_head(
-    status: int, headers: Iterable[Header], *, date: bytes, length: int | None, head: RequestHead
+    status: int, lines: bytes, *, date: bytes, length: int | None, head: RequestHead, closes: bool
 ) -> bytes:
     """An answer's head. `length` None means chunks (or, for HTTP/1.0, until close)."""
-    lines = [status_line(status), b"date: %b\r\n" % date]
-    lines += [b"%b: %b\r\n" % header for header in headers]
+    first = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     if length is not None:
-        lines.append(b"content-length: %d\r\n" % length)
-    elif not head.is_http_10:
-        lines.append(b"transfer-encoding: chunked\r\n")
-    if not head.keeps_alive:
-        lines.append(b"connection: close\r\n")
+        framing = b"content-length: %d\r\n" % length
+    else:
+        framing = b"" if head.is_http_10 else b"transfer-encoding: chunked\r\n"
+    if closes:
+        framing += b"connection: close\r\n"
     elif head.is_http_10:
-        lines.append(b"connection: keep-alive\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
+        framing += b"connection: keep-alive\r\n"
+    return b"%bdate: %b\r\n%b%b\r\n" % (first, date, lines, framing)
 
 
 def chunk(data: bytes) -> bytes:

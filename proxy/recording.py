@@ -1,16 +1,19 @@
 """From an exchange that has ended to the record of it."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from pointsman.tokens import Usage
-from policies.decide import Decision
+import msgspec
+
+from adapters.chat_reader import ChatReader
+from policies.decide import Candidate, Decision
 from telemetry.record import (
     AttemptRecord,
     BodyPart,
     CandidateRecord,
     CaptureLevel,
+    PlanRecord,
     RequestRecord,
     Status,
 )
@@ -20,6 +23,8 @@ from .attempt import Attempt
 if TYPE_CHECKING:
     from .exchange import Exchange
 
+_UNREAD = ChatReader()
+PACKED_MAX = 4096
 TAPE_BYTES_MAX = 1 << 20
 """A response is held for its record up to this size; beyond it goes to the journal in parts."""
 
@@ -48,12 +53,14 @@ class Tape:
         self._level: CaptureLevel = "full"
         self._pieces: list[bytes] = []
         self._bytes = 0
-        self._hash = sha256()
+        self._hash: hashlib._Hash | None = None
         self.parts = 0
 
     def set_level(self, level: CaptureLevel) -> None:
         """To be said before the first byte."""
         self._level = level
+        if level == "metadata":
+            self._hash = hashlib.sha256()
 
     def add(self, data: bytes) -> None:
         """Body bytes as the client receives them, without their framing."""
@@ -62,8 +69,9 @@ class Tape:
             self._bytes += len(data)
             if self._bytes > TAPE_BYTES_MAX:
                 self._spill()
-        elif self._level == "metadata":
+        elif self._hash is not None:
             self._hash.update(data)
+            self._bytes += len(data)
 
     def rest(self) -> bytes | None:
         """What was not spilled; None where nothing is kept."""
@@ -73,7 +81,11 @@ class Tape:
 
     def digest(self) -> bytes | None:
         """SHA-256 of the whole where the body itself is not kept."""
-        return self._hash.digest() if self._level == "metadata" else None
+        return None if self._hash is None else self._hash.digest()
+
+    def length(self) -> int | None:
+        """Bytes of the whole where the body itself is not kept."""
+        return None if self._hash is None else self._bytes
 
     def _spill(self) -> None:
         self._append_part(BodyPart(self._id, self.parts, b"".join(self._pieces)))
@@ -89,61 +101,145 @@ def lower_level(level: CaptureLevel, asked: bytes | None) -> CaptureLevel:
     return min(level, "off" if asked == b"off" else "metadata", key=_ORDER.index)
 
 
+class Packed(NamedTuple):
+    """A decision's candidates and plan as records carry them: msgpack already."""
+
+    candidates: tuple[CandidateRecord, ...]
+    plan: tuple[PlanRecord, ...]
+
+
+class Packer:
+    """Encodes candidates and plan once: the decisions of one kind of request share them.
+
+    The cache is keyed by the identity of a tuple that it keeps alive itself.
+    """
+
+    def __init__(self) -> None:
+        self._packed: dict[int, tuple[tuple[Candidate, ...], Packed]] = {}
+
+    def __call__(self, decision: Decision) -> Packed:
+        """The record's fields `candidates` and `plan`; the journal passes raw msgpack on."""
+        found = self._packed.get(id(decision.candidates))
+        if found is not None:
+            return found[1]
+        if len(self._packed) >= PACKED_MAX:
+            self._packed.clear()
+        packed = Packed(
+            cast("tuple[CandidateRecord, ...]", _raw(candidate_records(decision))),
+            cast("tuple[PlanRecord, ...]", _raw(plan_records(decision))),
+        )
+        self._packed[id(decision.candidates)] = (decision.candidates, packed)
+        return packed
+
+
+def plan_records(decision: Decision) -> tuple[PlanRecord, ...]:
+    """What may follow the first attempt."""
+    return tuple([PlanRecord(one.step, one.backend, one.condition) for one in decision.plan])
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.msgpack.encode(value))
+
+
 def record_of(exchange: "Exchange", ending: Ending) -> RequestRecord:
-    """The record of an exchange that ended with `ending`."""
+    """The record of an exchange that ended with `ending`.
+
+    By position, in the order of the record's fields: by name it costs three times as much.
+    """
     features, decision, won = exchange.features, exchange.decision, ending.won
-    reader = won.reader if won is not None else None
+    if features is None or decision is None:
+        return _undecided(exchange, ending)
+    reader = _UNREAD if won is None else won.reader
+    backend = None if won is None else won.backend
     attempts = exchange.attempts
+    tape = exchange.tape
+    packed = exchange.pack(decision)
+    arrival_s = exchange.arrival_s
+    return RequestRecord(
+        exchange.id,
+        exchange.ts_us,
+        exchange.api,
+        ending.status,
+        ending.status == "ok",
+        exchange.capture,
+        ending.http_status,
+        decision.route.name,
+        None if backend is None else backend.name,
+        decision.chosen,
+        decision.policy,
+        features.model,
+        None if backend is None else backend.model,
+        reader.model,
+        features.is_stream,
+        features.choices,
+        features.has_tools,
+        features.has_images,
+        features.response_format,
+        exchange.caller,
+        exchange.client_request_id,
+        features.conversation,
+        features.task,
+        features.labels,
+        features.labels_ignored,
+        features.user,
+        decision.seed,
+        decision.state,
+        decision.reason,
+        ending.error_type,
+        reader.finish_reason,
+        reader.usage,
+        False,
+        exchange.cost_usd,
+        None if backend is None else exchange.wiring.price_versions[backend.name],
+        None if ending.first_byte_s is None else int((ending.first_byte_s - arrival_s) * 1e6),
+        int((ending.ended_s - arrival_s) * 1e6),
+        exchange.overhead_us,
+        None if won is None else won.confidence,
+        len(attempts) > 1 and any(attempt.kind == "escalation" for attempt in attempts),
+        None,
+        False,
+        backend is not None and backend.is_simulated,
+        reader.is_unparsed,
+        reader.response_id,
+        None if won is None else ", ".join(won.prepared.edited) or None,
+        "traffic",
+        packed.candidates,
+        tuple([_attempt_record(one, arrival_s, won) for one in attempts]),
+        exchange.body,
+        tape.rest(),
+        tape.parts,
+        None,
+        tape.digest(),
+        None,
+        tape.length(),
+        packed.plan,
+    )
+
+
+def _undecided(exchange: "Exchange", ending: Ending) -> RequestRecord:
+    """The record of a request that no route took."""
+    features = exchange.features
     return RequestRecord(
         id=exchange.id,
         ts_us=exchange.ts_us,
         api=exchange.api,
         status=ending.status,
-        complete=ending.status == "ok",
+        complete=False,
         capture=exchange.capture,
         http_status=ending.http_status,
-        route=decision.route.name if decision else None,
-        backend=won.backend.name if won else None,
-        decided=decision.chosen if decision else None,
         policy=exchange.wiring.policy.digest,
         model_asked=features.model if features else None,
-        model_used=won.backend.model if won else None,
-        model_reported=reader.model if reader else None,
         is_stream=features.is_stream if features else False,
-        choices=features.choices if features else 1,
-        has_tools=features.has_tools if features else False,
-        has_images=features.has_images if features else False,
-        response_format=features.response_format if features else None,
         caller=exchange.caller,
         client_request_id=exchange.client_request_id,
-        conversation=features.conversation if features else None,
-        task=features.task if features else None,
         labels=features.labels if features else {},
         labels_ignored=features.labels_ignored if features else 0,
-        user=features.user if features else None,
-        seed=decision.seed if decision else None,
-        state=decision.state if decision else None,
-        reason=decision.reason if decision else None,
         error_type=ending.error_type,
-        finish_reason=reader.finish_reason if reader else None,
-        usage=reader.usage if reader else Usage(),
-        cost_usd=total_cost_usd(attempts),
-        price_version=won.backend.price_version if won else None,
-        first_byte_us=_since(exchange.arrival_s, ending.first_byte_s),
         total_us=_us(ending.ended_s - exchange.arrival_s),
-        overhead_us=exchange.overhead_us,
-        confidence=won.confidence if won else None,
-        is_escalated=any(attempt.kind == "escalation" for attempt in attempts),
-        is_simulated=won.backend.is_simulated if won else False,
-        is_unparsed=reader.is_unparsed if reader else False,
-        provider_response_id=reader.response_id if reader else None,
-        edited=", ".join(won.prepared.edited) or None if won else None,
-        candidates=_candidate_records(decision) if decision else (),
-        attempts=tuple([_attempt_record(one, exchange.arrival_s, won) for one in attempts]),
         request=exchange.body,
         response=exchange.tape.rest(),
-        response_parts=exchange.tape.parts,
         response_sha256=exchange.tape.digest(),
+        response_bytes=exchange.tape.length(),
     )
 
 
@@ -159,7 +255,7 @@ def total_cost_usd(attempts: Sequence[Attempt]) -> float | None:
     return total if attempts else None
 
 
-def _candidate_records(decision: Decision) -> tuple[CandidateRecord, ...]:
+def candidate_records(decision: Decision) -> tuple[CandidateRecord, ...]:
     return tuple(
         [
             CandidateRecord(
@@ -181,7 +277,8 @@ def _candidate_records(decision: Decision) -> tuple[CandidateRecord, ...]:
 
 
 def _attempt_record(attempt: Attempt, arrival_s: float, won: Attempt | None) -> AttemptRecord:
-    logprobs = attempt.reader.token_logprobs
+    reader = attempt.reader
+    logprobs = reader.token_logprobs
     has_won = attempt is won
     return AttemptRecord(
         attempt.kind,
@@ -192,8 +289,8 @@ def _attempt_record(attempt: Attempt, arrival_s: float, won: Attempt | None) -> 
         _us(attempt.ended_s - attempt.started_s),
         attempt.status,
         attempt.failure,
-        attempt.reader.finish_reason,
-        attempt.reader.usage,
+        reader.finish_reason,
+        reader.usage,
         attempt.cost_usd,
         attempt.confidence,
         sum(logprobs) / len(logprobs) if logprobs else None,
@@ -205,8 +302,8 @@ def _attempt_record(attempt: Attempt, arrival_s: float, won: Attempt | None) -> 
 
 
 def _since(start_s: float, moment_s: float | None) -> int | None:
-    return None if moment_s is None else _us(moment_s - start_s)
+    return None if moment_s is None else int((moment_s - start_s) * 1e6)
 
 
 def _us(span_s: float) -> int:
-    return round(span_s * 1e6)
+    return int(span_s * 1e6)

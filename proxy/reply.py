@@ -11,7 +11,7 @@ from telemetry.ids import new_id
 from . import errors
 from .downstream import DownstreamProtocol
 from .errors import DownstreamError
-from .heads import RequestHead, response_head
+from .heads import RequestHead, header_lines, response_head
 
 if TYPE_CHECKING:
     from .server import DataPlane
@@ -59,7 +59,7 @@ class Reply:
         """Answer with an error; the connection goes on unless the error closes it."""
         self._plane.refused(error)
         if error.closes:
-            self._head.keeps_alive = False
+            self._client.closes = True
         self._write(error.status, list(error.headers), error.body())
 
     def client_gone(self) -> None:
@@ -101,11 +101,17 @@ class Reply:
             (b"x-request-id", b"req_" + new_id().replace("-", "").encode()),
             *headers,
         ]
+        closes = self._client.closes_behind(self._head)
         head = response_head(
-            status, headers, date=self._plane.date, length=len(body), head=self._head
+            status,
+            header_lines(headers),
+            date=self._plane.date,
+            length=len(body),
+            head=self._head,
+            closes=closes,
         )
         self._client.write(head if self._head.method == b"HEAD" else head + body)
-        self._client.response_done(keeps_alive=self._head.keeps_alive)
+        self._client.response_done(keeps_alive=not closes)
 
 
 def _model(name: str) -> dict[str, object]:

@@ -8,14 +8,12 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from email.utils import formatdate
 from socket import socket
-from types import TracebackType
-from typing import Literal
 
 from adapters.tls import TlsLayer
-from policies.features import Features
+from policies.decide import World
 from policies.learned import Learned
 from telemetry.journal import Journal
 from telemetry.logs import log
@@ -31,6 +29,7 @@ from .errors import DownstreamError
 from .exchange import Exchange
 from .heads import RequestHead
 from .keys import Keys
+from .recording import Packer
 from .reply import ALLOWED, CHAT_PATH, Reply
 from .wiring import Wiring, wire
 
@@ -50,12 +49,14 @@ class DataPlane:
         self.loop = loop
         self.journal = journal
         self.worker = worker
-        self.learned = Learned()
+        self.world = World(Learned())
         self.body_bytes_max = 0
+        self.known_heads: dict[bytes, RequestHead] = {}
         self.in_flight = 0
         self.is_ready = False
         self.date = b""
         self.counting = Counting()
+        self.pack = Packer()
         self._clients: set[DownstreamProtocol] = set()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -76,6 +77,7 @@ class DataPlane:
         """
         before = self.wiring if self._is_configured else None
         self.wiring = wire(configuration, keys, loop=self.loop, before=before)
+        self.world = World(self.world.learned, self.wiring.in_flight)
         self._is_configured = True
         self.body_bytes_max = configuration.limits.body_bytes
         if before is not None:
@@ -83,7 +85,7 @@ class DataPlane:
 
     def learn(self, learned: Learned) -> None:
         """Decide by this state from now on."""
-        self.learned = learned
+        self.world = World(learned, self.wiring.in_flight)
 
     async def listen(self, sock: socket, tls: ssl.SSLContext | None) -> None:
         """Accept clients on a bound socket."""
@@ -140,7 +142,7 @@ class DataPlane:
             "ready": self.is_ready,
             "in_flight": self.in_flight,
             "connections": len(self._clients),
-            "learned": self.learned.name,
+            "learned": self.world.learned.name,
             "backends": {
                 name: {"in_flight": pool.in_flight} for name, pool in self.wiring.pools.items()
             },
@@ -179,7 +181,7 @@ class DataPlane:
         if head.path != CHAT_PATH:
             allowed = ALLOWED.get(head.path)
             return errors.method_not_supported(allowed) if allowed else errors.unknown_url()
-        encoding = head.header(b"content-encoding")
+        encoding = head.fields.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             return errors.unsupported_encoding()
         if self.in_flight > self.wiring.configuration.limits.in_flight:
@@ -198,7 +200,7 @@ class DataPlane:
             self.in_flight -= 1
         self.counting.request(record)
 
-    def attempt_ended(self, attempt: Attempt, features: Features | None) -> None:
+    def attempt_ended(self, attempt: Attempt) -> None:
         """A backend has answered or failed."""
         self.counting.attempt(attempt)
 
@@ -206,9 +208,14 @@ class DataPlane:
         """A request that no record is kept of was refused."""
         self.counting.unrecorded(error)
 
-    def guard(self, exchange: Exchange) -> AbstractContextManager[None]:
-        """A defect inside ends that one request with a 500, and is logged."""
-        return _Guard(exchange)
+    def crashed(self, exchange: Exchange, error: Exception) -> None:
+        """A defect of ours ends one request with a 500, and is logged without its data."""
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        line = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where else ""
+        log("request_crashed", level="error", error=type(error).__name__, at=line)
+        exchange.crashed()
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -227,36 +234,8 @@ class DataPlane:
         self._timer = self.loop.call_later(DATE_EVERY_S, self._set_date)
 
 
-class _Guard(AbstractContextManager[None]):
-    """The task boundary of one exchange's callbacks."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> Literal[False] | bool:
-        if not isinstance(error, Exception):
-            return False
-        where = trace
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        line = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where else ""
-        log("request_crashed", level="error", error=type(error).__name__, at=line)
-        self._exchange.crashed(error)
-        return True
-
-
 def bearer_token(head: RequestHead) -> bytes:
     """The key of `Authorization: Bearer KEY`, byte for byte; empty where there is none."""
-    value = head.header(b"authorization") or b""
+    value = head.fields.get(b"authorization") or b""
     scheme, _, token = value.partition(b" ")
     return token if scheme.lower() == b"bearer" else b""

@@ -7,7 +7,7 @@ reload where their backend's declaration did not change.
 import asyncio
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapters.openai import Target
 from adapters.pool import Pool
@@ -15,6 +15,8 @@ from policies.policy import Policy
 
 from .configuration import Configuration
 from .keys import Keys
+
+AnswerKey = tuple[str, str | None, tuple[str, ...]]
 
 
 class InFlight(Mapping[str, int]):
@@ -43,6 +45,20 @@ class Wiring:
     targets: Mapping[str, Target]
     pools: Mapping[str, Pool]
     in_flight: InFlight
+    price_versions: Mapping[str, str | None]
+    answer_lines: dict[AnswerKey, bytes] = field(default_factory=dict)
+    """Header lines that answers of one kind share, made when first needed."""
+
+    def make_answer_lines(self, key: AnswerKey) -> bytes:
+        """The lines for (route, backend, what was edited)."""
+        route, backend, edited = key
+        lines = f"x-pointsman-route: {route}\r\nx-pointsman-policy: {self.policy.digest}\r\n"
+        if backend is not None:
+            lines += f"x-pointsman-backend: {backend}\r\n"
+        if edited:
+            lines += f"x-pointsman-edited: {', '.join(edited)}\r\n"
+        self.answer_lines[key] = lines.encode()
+        return self.answer_lines[key]
 
     def close_pools_not_in(self, other: "Wiring") -> None:
         """Let go of backends that the next wiring speaks to differently, or not at all."""
@@ -68,7 +84,10 @@ def wire(
             context = _ssl_context(backend.ca_file) if backend.scheme == "https" else None
             pools[name] = Pool(backend, loop=loop, ssl_context=context)
     targets = {name: Target(backend) for name, backend in configuration.backends.items()}
-    return Wiring(configuration, configuration.policy, keys, targets, pools, InFlight(pools))
+    versions = {name: one.price_version for name, one in configuration.backends.items()}
+    return Wiring(
+        configuration, configuration.policy, keys, targets, pools, InFlight(pools), versions
+    )
 
 
 def _ssl_context(ca_file: object) -> ssl.SSLContext:

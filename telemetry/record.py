@@ -73,7 +73,7 @@ class PlanRecord(msgspec.Struct, frozen=True, array_like=True):
     condition: str
 
 
-class RequestRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class RequestRecord(msgspec.Struct, frozen=True, array_like=True):
     """One admitted request. `id` is a UUIDv7 made at arrival and is the record's identity."""
 
     id: str
