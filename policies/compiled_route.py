@@ -47,6 +47,8 @@ class CompiledRoute(msgspec.Struct, frozen=True):
     """The surest without labels, best first; after these comes the dearest."""
     plans: dict[str, tuple[PlanStep, ...]]
     """What happens from the first call on, by the backend chosen."""
+    machines: tuple[str, ...] = ()
+    """Candidates priced by the hour: what one request costs there depends on the load."""
 
 
 def compile_route(route: Route, backends: Mapping[str, BackendFacts]) -> CompiledRoute:
@@ -63,7 +65,12 @@ def compile_route(route: Route, backends: Mapping[str, BackendFacts]) -> Compile
         limits=describe_limits(route.require),
         surest=_surest(route, reference),
         plans={name: _plan(route, name) for name in names},
+        machines=tuple(name for name in names if _is_machine(backends[name])),
     )
+
+
+def _is_machine(facts: BackendFacts) -> bool:
+    return facts.price is not None and facts.price.per_hour is not None
 
 
 def describe_limits(require: Require) -> str:

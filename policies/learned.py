@@ -81,7 +81,7 @@ class _Kept:
 class Learned:
     """What was learned of all backends. See the module."""
 
-    __slots__ = ("_backends", "_kept", "_tasks", "version")
+    __slots__ = ("_backends", "_kept", "_tasks", "choices", "version")
 
     def __init__(self) -> None:
         self.version = 0
@@ -89,6 +89,8 @@ class Learned:
         self._backends: dict[str, _Backend] = {}
         self._tasks: dict[str, None] = {}
         self._kept: dict[str, _Kept] = {}
+        self.choices: dict[object, object] = {}
+        """What was decided on this state, kept by `decide`; empty again after a sample."""
 
     def __repr__(self) -> str:
         return f"<Learned v{self.version}: {len(self._backends)} backends>"
@@ -104,6 +106,8 @@ class Learned:
         if backend is None:
             return
         self.version += 1
+        if self.choices:
+            self.choices.clear()
         sample = sample_of(observation)
         backend.all.observe(sample, now_s)
         backend.sizes.take(size_bucket(observation.prompt_bytes)).observe(sample, now_s)
