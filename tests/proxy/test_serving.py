@@ -1,6 +1,5 @@
 """The whole tree of processes, from the command line: start, faults, reload, end."""
 
-import os
 import signal
 import ssl
 import subprocess
@@ -14,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support.certificates import make_certificates
-from tests.support.served import WAIT_S, Served
+from tests.support.served import WAIT_S, Served, is_alive
 from tests.support.simple_config import SIMPLE, write_config
 
 CHANGED = SIMPLE.replace("candidates: [quick]", "candidates: [other]")
@@ -106,7 +105,7 @@ def test_a_killed_supervisor_takes_all_along_and_the_next_start_works(tmp_path: 
         first.process.kill()
         first.process.wait(WAIT_S)
         deadline = time.monotonic() + WAIT_S
-        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        while any(map(is_alive, pids)):
             assert time.monotonic() < deadline
             time.sleep(0.01)
     with Served(config) as second:
@@ -245,7 +244,7 @@ def test_a_tree_leaves_nothing_behind(tmp_path: Path) -> None:
         assert list((tmp_path / "tmp").iterdir())
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (served.directory / "running.json").exists()
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids if pid != os.getpid())
+    assert not any(map(is_alive, pids))
 
 
 def test_the_listener_speaks_tls_and_a_hangup_takes_a_new_certificate(tmp_path: Path) -> None:

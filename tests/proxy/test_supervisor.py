@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.supervisor import BACKOFF_FIRST_S, BACKOFF_MAX_S, HEALTHY_S, Child
+from tests.support.served import is_alive
 
 WAIT_S = 10.0
 
@@ -59,14 +60,6 @@ def start(tmp_path: Path, root: Path) -> Iterator[Start]:
         if running.process.poll() is None:
             running.process.kill()
         running.process.wait(WAIT_S)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def wait_until_gone(pids: list[int]) -> None:

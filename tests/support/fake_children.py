@@ -21,6 +21,7 @@ def main() -> int:
     handover = prepare(directory, listen=anywhere, admin=anywhere, workers=2)
 
     def live(name: str) -> None:
+        handover.keep_only()
         stop = {"asked": 0}
 
         def on_stop(_number: int, _frame: object) -> None:

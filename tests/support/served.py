@@ -21,6 +21,15 @@ _READY = re.compile(
 )
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead and not yet reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
 class Served:
     """One server process. Use it as a context manager."""
 
