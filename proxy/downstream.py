@@ -5,8 +5,8 @@ A request is read to its end before anything is decided, so a fault late in the 
 its own answer. Pipelined requests wait their turn in `_queue`. A client's FIN counts as gone,
 as nginx, HAProxy and Envoy take it: whoever still waits for a backend is told at once.
 
-Phases of a connection: idle -> header -> body -> serving -> idle, or lingering once an answer
-was given before the request had been read to its end.
+Phases of a connection: idle -> header -> body -> serving -> idle. It ends in closing, or in
+lingering where an answer was given before the request had been read to its end.
 """
 
 import asyncio
@@ -36,14 +36,17 @@ HEADER_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 30.0
 KEEP_ALIVE_S = 75.0
 LINGER_S = 1.0
+WRITE_STALL_S = 60.0
+"""A client that takes nothing of what it was sent for so long is gone."""
 
-Phase = Literal["idle", "header", "body", "serving", "lingering"]
+Phase = Literal["idle", "header", "body", "serving", "lingering", "closing"]
 TIMEOUTS_S: dict[Phase, float] = {
     "idle": KEEP_ALIVE_S,
     "header": HEADER_TIMEOUT_S,
     "body": BODY_TIMEOUT_S,
     "serving": KEEP_ALIVE_S,
     "lingering": LINGER_S,
+    "closing": WRITE_STALL_S,
 }
 
 
@@ -88,6 +91,7 @@ class DownstreamProtocol(asyncio.Protocol):
         "_chunks",
         "_current",
         "_fed_bytes",
+        "_has_begun",
         "_head",
         "_header_bytes",
         "_headers",
@@ -96,12 +100,14 @@ class DownstreamProtocol(asyncio.Protocol):
         "_is_serving",
         "_known_key",
         "_loop",
+        "_owes_continue",
         "_parser",
         "_phase",
         "_queue",
         "_refusal",
         "_server",
         "_since_s",
+        "_stall_timer",
         "_target",
         "_timer",
         "_transport",
@@ -114,6 +120,7 @@ class DownstreamProtocol(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._phase: Phase = "idle"
         self._since_s = 0.0
         self._queue: deque[tuple[Served, RequestHead, bytes | DownstreamError]] = deque()
@@ -139,6 +146,8 @@ class DownstreamProtocol(asyncio.Protocol):
         self._body_bytes = 0
         self._fed_bytes = 0
         self._chunks = 0
+        self._has_begun = False
+        self._owes_continue = False
 
     # -- asyncio.Protocol ---------------------------------------------------------------------
 
@@ -172,24 +181,31 @@ class DownstreamProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._lose()
+        self._close()  # over TLS a client may leave TCP open
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._stall_timer = None
         self._server.disconnected(self)
 
     def pause_writing(self) -> None:
         self._is_paused = True
+        self._watch_writing()
         if self._queue:
             self._queue[0][0].pause()
 
     def resume_writing(self) -> None:
         self._is_paused = False
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
         if self._queue:
             self._queue[0][0].resume()
+        self._serve_front()
 
     # -- what the exchange uses ---------------------------------------------------------------
 
@@ -219,7 +235,9 @@ class DownstreamProtocol(asyncio.Protocol):
         elif self._queue:
             self._loop.call_soon(self._serve_front)
         elif self._phase == "serving":
-            self._enter("idle")
+            self._next_request()
+        elif self._owes_continue:
+            self._say_continue()
         if self._transport is not None and len(self._queue) == PIPELINED_MAX:
             self._transport.resume_reading()
 
@@ -237,11 +255,12 @@ class DownstreamProtocol(asyncio.Protocol):
         """Close when idle, or behind the answer being given."""
         self.closes = True
         if self._phase == "idle" and not self._queue:
-            self.close()
+            self._close()
 
     # -- httptools callbacks ------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._has_begun = True
         if self._phase == "idle":
             self._enter("header")
 
@@ -298,6 +317,8 @@ class DownstreamProtocol(asyncio.Protocol):
         """
         self._known_key = None
         end = data.find(b"\r\n\r\n")
+        if end < 0:
+            return False  # nothing may be remembered by half of its bytes
         start = data.find(_LENGTH, 0, end)
         if start < 0 and (start := data.find(_LENGTH_LOWER, 0, end)) < 0:
             return False
@@ -379,8 +400,13 @@ class DownstreamProtocol(asyncio.Protocol):
             return
         if expected.lower() != b"100-continue":
             raise _Refused(errors.expectation_failed())
+        self._owes_continue = True
         if not self._queue:
-            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._say_continue()
+
+    def _say_continue(self) -> None:
+        self._owes_continue = False
+        self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _check_framing_overhead(self) -> None:
         """Bound what llhttp swallows silently: an endless header, chunk extensions, trailers."""
@@ -420,8 +446,11 @@ class DownstreamProtocol(asyncio.Protocol):
         self._queue.append((served, head, what))
 
     def _serve_front(self) -> None:
-        """Begin the request whose turn it is; never from inside the parser."""
-        if self._is_serving or not self._queue or self._is_lost:
+        """Begin the request whose turn it is; never from inside the parser.
+
+        It waits until the client has read most of the answer before, which bounds what is held.
+        """
+        if self._is_serving or not self._queue or self._is_lost or self._is_paused:
             return
         self._is_serving = True
         served, _, what = self._queue[0]
@@ -436,18 +465,26 @@ class DownstreamProtocol(asyncio.Protocol):
 
     def _close_behind_answer(self) -> None:
         """Close; linger while the client may still be sending, lest a reset eat the answer."""
-        self._queue.clear()
+        self._lose()  # what was asked behind this one is not answered any more
         transport = self._transport
         if transport is None:
             return
         if self._refusal is None or not transport.can_write_eof():
-            transport.close()
+            self._close()
             return
         self._enter("lingering")
         transport.write_eof()
-        self._arm(self._since_s + LINGER_S)
+        self._arm(self._since_s + TIMEOUTS_S["lingering"])
+
+    def _close(self) -> None:
+        """Close behind what was written; a client that does not take it is not waited for."""
+        if self._transport is not None and self._phase != "closing":
+            self._enter("closing")
+            self._arm(self._since_s + TIMEOUTS_S["closing"])
+            self._transport.close()
 
     def _lose(self) -> None:
+        """Nothing more will be answered; whoever is still being served is told."""
         if self._is_lost:
             return
         self._is_lost = True
@@ -463,6 +500,12 @@ class DownstreamProtocol(asyncio.Protocol):
         self._phase = phase
         self._since_s = self._loop.time()
 
+    def _next_request(self) -> None:
+        """The last answer is given; some of the next request may be here already."""
+        self._enter("header" if self._has_begun else "idle")
+        if self._has_begun:
+            self._request_is_unfinished()
+
     def _request_is_unfinished(self) -> None:
         if self._phase == "body":
             self._since_s = self._loop.time()  # any byte is progress
@@ -477,14 +520,32 @@ class DownstreamProtocol(asyncio.Protocol):
 
     def _check_time(self) -> None:
         self._timer = None
+        now_s = self._loop.time()
         due_s = self._since_s + TIMEOUTS_S[self._phase]
-        if self._loop.time() < due_s or self._phase == "serving":
-            self._arm(max(due_s, self._loop.time() + 1.0))
+        if now_s < due_s:
+            self._arm(due_s)
         elif self._phase in ("header", "body"):
             self._refuse(errors.too_slow())
             self._serve_front()
-        elif self._transport is not None:
-            self._transport.abort() if self._phase == "lingering" else self._transport.close()
+        elif self._phase == "serving" or self._is_paused:
+            self._arm(now_s + TIMEOUTS_S[self._phase])  # other limits hold there
+        elif self._phase == "idle":
+            self._close()
+        else:
+            self.abort()
+
+    def _watch_writing(self) -> None:
+        """The client has fallen behind: see later whether it reads on."""
+        assert self._transport is not None
+        waiting_bytes = self._transport.get_write_buffer_size()
+        self._stall_timer = self._loop.call_later(WRITE_STALL_S, self._check_stall, waiting_bytes)
+
+    def _check_stall(self, before_bytes: int) -> None:
+        assert self._transport is not None
+        if self._transport.get_write_buffer_size() < before_bytes:
+            self._watch_writing()
+        else:
+            self.abort()
 
 
 def _nameless_head(target: bytes) -> RequestHead:
