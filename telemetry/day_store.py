@@ -34,7 +34,6 @@ from .rows import (
 from .store import open_for_writing
 
 BODY_BYTES_MAX: Final = 900_000_000  # SQLite's own limit is 10^9 for a value
-
 PART_MISSING: Final = "part missing"
 BODY_TOO_LARGE: Final = "body too large"
 ORPHAN_PARTS: Final = "orphan parts"

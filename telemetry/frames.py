@@ -32,9 +32,9 @@ MISSING: Final = "missing"
 PAYLOAD_BYTES_MAX: Final = 1 << 28
 """256 MiB: more than `limits.body` will be; larger answers come in parts."""
 
-_PREFIX = struct.Struct("<II")  # sync, crc
+_PREFIX = struct.Struct("<4sI")  # sync, crc
 _REST = struct.Struct("<IIB")  # length, sequence, kind
-_FRAME = struct.Struct("<IIIIB")
+_FRAME = struct.Struct("<4sIIIB")
 OVERHEAD_BYTES: Final = _FRAME.size
 
 
@@ -99,7 +99,7 @@ class FrameWriter:
     __slots__ = ("_seed", "_sync", "sequence")
 
     def __init__(self, keys: Keys) -> None:
-        (self._sync,) = struct.unpack("<I", keys.sync)
+        self._sync = keys.sync
         self._seed = keys.seed
         self.sequence = 0
 
@@ -130,8 +130,9 @@ def scan(
     """
     found: list[Frame | Damage] = []
     position = 0
+    view = memoryview(data)
     while position < len(data):
-        frame = _frame_at(data, position, keys, base)
+        frame = _frame_at(view, position, keys, base)
         if isinstance(frame, Frame):
             if frame.sequence != next_sequence:
                 found.append(_missing(frame, next_sequence))
@@ -141,7 +142,7 @@ def scan(
             continue
         if not is_all and frame > len(data) - position:
             return Scan(found, base + position, frame)
-        after = _next_frame(data, position + 1, keys, base)
+        after = _next_frame(data, view, position + 1, keys, base)
         if after is None:
             if not is_all:
                 return Scan(found, base + position, 2 * (len(data) - position))
@@ -158,28 +159,29 @@ def scan(
     return Scan(found, base + position, 0)
 
 
-def _frame_at(data: bytes, position: int, keys: Keys, base: int) -> Frame | int:
+def _frame_at(view: memoryview, position: int, keys: Keys, base: int) -> Frame | int:
     """The frame at `position`, or how many bytes it would need (0: there is none)."""
-    left = len(data) - position
+    left = len(view) - position
     if left < OVERHEAD_BYTES:
-        mark = data[position : position + len(keys.sync)]
+        mark = bytes(view[position : position + len(keys.sync)])
         return OVERHEAD_BYTES if keys.sync.startswith(mark) else 0
-    sync, crc, length, sequence, kind = _FRAME.unpack_from(data, position)
-    if sync != int.from_bytes(keys.sync, "little") or length > PAYLOAD_BYTES_MAX:
+    sync, crc, length, sequence, kind = _FRAME.unpack_from(view, position)
+    if sync != keys.sync or length > PAYLOAD_BYTES_MAX:
         return 0
-    if OVERHEAD_BYTES + length > left:
-        return int(OVERHEAD_BYTES + length)
-    end = position + OVERHEAD_BYTES + length
-    view = memoryview(data)
+    end: int = position + OVERHEAD_BYTES + length
+    if end > len(view):
+        return end - position
     if crc32c(view[position + _PREFIX.size : end], keys.seed) != crc:
         return 0
     return Frame(base + position, base + end, sequence, kind, view[position + OVERHEAD_BYTES : end])
 
 
-def _next_frame(data: bytes, position: int, keys: Keys, base: int) -> Frame | None:
+def _next_frame(
+    data: bytes, view: memoryview, position: int, keys: Keys, base: int
+) -> Frame | None:
     """The first whole frame at or after `position`."""
     for candidate in _marks(data, position, keys.sync):
-        frame = _frame_at(data, candidate, keys, base)
+        frame = _frame_at(view, candidate, keys, base)
         if isinstance(frame, Frame):
             return frame
     return None

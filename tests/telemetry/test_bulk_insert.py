@@ -21,14 +21,14 @@ def test_inserts_exactly_the_rows_whatever_is_null_or_default(rows):
 
 def test_columns_that_say_nothing_are_left_out():
     connection = sqlite3.connect(":memory:")
-    connection.execute("create table t(k, a default 1, b, c)")
+    connection.execute("create table t(k, l, a default 1, b, c)")
     seen = []
     connection.set_trace_callback(seen.append)
-    rows = [(7, None, 1, 2), (8, None, 1, 3)]
-    insert_rows(connection, "t", ("k", "b", "a", "c"), rows, defaults={"a": 1})
+    rows = [(7, 0, None, 1, 2), (8, 0, None, 1, 3)]
+    insert_rows(connection, "t", ("k", "l", "b", "a", "c"), rows, defaults={"a": 1})
     assert [sql for sql in seen if sql.startswith("insert")] == [
-        "insert into t(k,c) values (7,2)",
-        "insert into t(k,c) values (8,3)",
+        "insert into t(k,l,c) values (7,0,2)",
+        "insert into t(k,l,c) values (8,0,3)",
     ]
     connection.close()
 
