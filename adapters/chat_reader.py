@@ -3,74 +3,34 @@
 It learns from an answer, whole or streamed, what the record and the next decision need: the
 usage, how each choice ended, the text and the token logprobs. What it cannot read it marks
 `is_unparsed`; the bytes go their way regardless. Completeness follows WIRE section 6: `[DONE]`
-was seen, or every choice had its `finish_reason`.
+was seen, or every choice had its `finish_reason`. An answer that came compressed is decoded on
+the side.
 """
 
-import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET
 
 from pointsman.tokens import Usage
 
-from .sse import event_data, split_events
+from .completion import Choice, Completion, Message, ReportedUsage, read_completion
+from .content_coding import Decoder
+from .sse import EventBuffer, event_data, split_events
 
 TEXT_CHARS_MAX = 1 << 20
 """Collected answer text beyond this is not judged; the bytes are recorded all the same."""
-
-
-class _Logprob(Struct):
-    logprob: float = 0.0
-
-
-class _Logprobs(Struct):
-    content: list[_Logprob] | None = None
-
-
-class _PromptDetails(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _CompletionDetails(Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-
-
-class _Message(Struct):
-    content: object = None
-    tool_calls: list[Raw] | None = None
-    refusal: str | None = None
-
-
-class _Choice(Struct):
-    index: int | None = 0
-    finish_reason: str | None = None
-    message: _Message | None = None
-    delta: _Message | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _Completion(Struct):
-    id: str | None = None
-    model: str | None = None
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Raw | UnsetType = UNSET
-
-
-_decode = msgspec.json.Decoder(_Completion).decode
+LOGPROBS_MAX = 1 << 17
+"""Token logprobs beyond this are not judged: as many as the longest context windows hold."""
+CHOICES_MAX = 1024
+"""Choices whose end is remembered; OpenAI allows 128."""
 
 
 class ChatReader:
     """Reads one chat completion, `stream` or whole; `choices` is how many were asked for."""
 
     __slots__ = (
+        "_decoder",
+        "_events",
         "_finished",
+        "_has_seen_done",
         "_logprobs",
         "_text",
         "_text_chars",
@@ -95,10 +55,14 @@ class ChatReader:
         self.response_id: str | None = None
         self.error: bytes | None = None
         self.has_done = False
+        """Nothing of the answer is to come: `[DONE]` was seen, and the end of its coding."""
         self.has_data = False
         self.has_answer = False
         self.has_tool_calls = False
         self.is_unparsed = False
+        self._has_seen_done = False
+        self._decoder: Decoder | None = None
+        self._events: EventBuffer | None = None
         self._finished: set[int] = set()
         self._text: list[str] = []
         self._text_chars = 0
@@ -106,8 +70,10 @@ class ChatReader:
 
     @property
     def is_complete(self) -> bool:
-        """The upstream has said that its answer is whole."""
-        return self.has_done or len(self._finished) >= self.choices
+        """The upstream has said that its answer is whole, or nobody but the client can read it."""
+        if self._has_seen_done or len(self._finished) >= self.choices:
+            return True
+        return self._decoder is not None and self._decoder.state == "opaque"
 
     @property
     def text(self) -> str | None:
@@ -119,14 +85,28 @@ class ChatReader:
         """The first choice's token logprobs; None where none came."""
         return tuple(self._logprobs) if self._logprobs else None
 
-    def read_whole(self, body: bytes) -> bool:
-        """Read a non-streamed answer. False where it is not a JSON object at all."""
-        if not self._read(body):
-            return _is_json_object(body)
+    def set_coding(self, coding: bytes | None) -> bool:
+        """The answer's content-encoding, if any. True where its bytes are not to be cut or read."""
+        if coding is None or coding.strip().lower() in (b"", b"identity"):
+            return False
+        self._decoder = Decoder(coding)
+        self._events = EventBuffer()
+        self.is_unparsed = True  # whoever reads the record finds coded bytes
         return True
 
+    def read_whole(self, body: bytes) -> bool:
+        """Read a non-streamed answer. False where it is not a JSON object at all."""
+        if self._decoder is not None:
+            body = self._decoder.feed(body)
+            if self._decoder.state == "opaque":
+                return True
+        return self._read(body.removeprefix(b"\xef\xbb\xbf"))
+
     def read_events(self, data: bytes) -> None:
-        """Read whole events of a stream."""
+        """Read whole events of a stream; of a coded one, any piece."""
+        if self._decoder is not None:
+            self._read_coded(self._decoder, data)
+            return
         for event in split_events(data):
             payload = event_data(event)
             if payload is not None:
@@ -135,21 +115,36 @@ class ChatReader:
     def read_payload(self, payload: bytes) -> None:
         """Read the data of one event."""
         self.has_data = True
-        if payload == b"[DONE]":
-            self.has_done = True
+        if payload.startswith(b"[DONE]"):
+            self._has_seen_done = True
+            self.has_done = self._decoder is None
         else:
             self._read(payload)
 
+    def _read_coded(self, decoder: Decoder, data: bytes) -> None:
+        assert self._events is not None
+        ready = self._events.feed(decoder.feed(data))
+        if decoder.state == "ended":
+            ready += self._events.rest()
+        for event in split_events(ready):
+            payload = event_data(event)
+            if payload is not None:
+                self.read_payload(payload)
+        if decoder.state == "opaque" or decoder.state == "broken":
+            self.has_data = True  # the client may make more of it
+        self.has_done = self._has_seen_done and decoder.state == "ended"
+
     def _read(self, payload: bytes) -> bool:
-        try:
-            completion = _decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        """False where it is not a JSON object."""
+        completion, is_typed = read_completion(payload)
+        if not is_typed:
             self.is_unparsed = True
+        if completion is None:
             return False
         self._take(completion)
         return True
 
-    def _take(self, completion: _Completion) -> None:
+    def _take(self, completion: Completion) -> None:
         if completion.error is not UNSET and bytes(completion.error) != b"null":
             self.error = bytes(completion.error)
         if completion.id is not None and self.response_id is None:
@@ -161,11 +156,12 @@ class ChatReader:
         for choice in completion.choices or ():
             self._take_choice(choice)
 
-    def _take_choice(self, choice: _Choice) -> None:
+    def _take_choice(self, choice: Choice) -> None:
         self.has_answer = True
         index = choice.index or 0
         if choice.finish_reason is not None:
-            self._finished.add(index)
+            if len(self._finished) < CHOICES_MAX:
+                self._finished.add(index)
             if index == 0 or self.finish_reason is None:
                 self.finish_reason = choice.finish_reason
         if index != 0:
@@ -174,9 +170,10 @@ class ChatReader:
         if message is not None:
             self._take_message(message)
         if choice.logprobs is not None and choice.logprobs.content:
-            self._logprobs.extend(token.logprob for token in choice.logprobs.content)
+            room = LOGPROBS_MAX - len(self._logprobs)
+            self._logprobs.extend([token.logprob for token in choice.logprobs.content[:room]])
 
-    def _take_message(self, message: _Message) -> None:
+    def _take_message(self, message: Message) -> None:
         if message.tool_calls:
             self.has_tool_calls = True
         text = message.content
@@ -185,7 +182,7 @@ class ChatReader:
             self._text_chars += len(text)
 
 
-def _usage(reported: _Usage) -> Usage:
+def _usage(reported: ReportedUsage) -> Usage:
     prompt = reported.prompt_tokens_details
     completion = reported.completion_tokens_details
     return Usage(
@@ -195,10 +192,3 @@ def _usage(reported: _Usage) -> Usage:
         cached=prompt.cached_tokens if prompt else None,
         cache_write=prompt.cache_write_tokens if prompt else None,
     )
-
-
-def _is_json_object(body: bytes) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(body), dict)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False

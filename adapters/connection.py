@@ -2,8 +2,9 @@
 
 llhttp parses; what it lets through and we refuse stands in `_check_head` (WIRE section 4). A
 broken answer is an `UpstreamError`, never an exception into the event loop. Body bytes are
-delivered de-chunked, all pieces of one read together. The connection goes back to its pool
-before the listener hears of the end, so the listener may start the next call at once.
+delivered de-chunked, all pieces of one read together. Bytes behind the end of an answer belong
+to nobody: the answer is delivered, the connection is not used again. The connection goes back to
+its pool before the listener hears of the end, so the listener may start the next call at once.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from .errors import Kind, UpstreamError
 HEAD_BYTES_MAX = 64 * 1024
 HEADERS_MAX = 200
 INFORMATIONAL_MAX = 8
+UNSEEN_BYTES_MAX = 64 * 1024
+"""Trailers and chunk extensions: bytes of a body's framing that come without any of its body."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -30,6 +33,8 @@ class ResponseHead:
     headers: Headers
     is_framed: bool
     """Its end is marked (length or chunks); else only the connection's end shows it."""
+    coding: bytes | None = None
+    """Its content-encoding."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of header `name` (lower case)."""
@@ -63,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_parser",
         "_pieces",
         "_transport",
+        "_unseen_bytes",
         "has_received",
         "idle_since_s",
         "is_open",
@@ -79,6 +85,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._informational = 0
         self._pieces: list[bytes] = []
+        self._unseen_bytes = 0
         self._is_head_new = False
         self._is_message_complete = False
         self._is_persistent = False
@@ -94,7 +101,10 @@ class UpstreamConnection(asyncio.Protocol):
     # -- what the pool and the call use -------------------------------------------------------
 
     def send(self, payload: bytes, listener: Listener) -> None:
-        """Send one whole request (head and body); `listener` hears of its answer."""
+        """Send one whole request (head and body); `listener` hears of its answer.
+
+        Only on an open, idle connection.
+        """
         assert self._transport is not None
         assert self._listener is None
         self._listener = listener
@@ -102,6 +112,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._headers = []
         self._head_bytes = 0
         self._informational = 0
+        self._unseen_bytes = 0
         self._is_message_complete = False
         self.has_received = False
         self.uses += 1
@@ -153,7 +164,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._head is None and self._head_bytes > HEAD_BYTES_MAX:
             self._fail("protocol", f"header block larger than {HEAD_BYTES_MAX} bytes")
             return
-        self._deliver()
+        self._deliver(len(data))
 
     def eof_received(self) -> bool:
         self._end_of_connection(None)
@@ -163,6 +174,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._end_of_connection(exc)
 
     # -- httptools callbacks ------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._is_message_complete:  # a second answer in one read: the first is not spoilt
+            raise UpstreamError("protocol", "bytes after the end of the answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head is None:  # else a trailer: dropped, never merged
@@ -194,7 +209,10 @@ class UpstreamConnection(asyncio.Protocol):
             raise UpstreamError("protocol", "not an HTTP/1.1 answer")
         if len(self._headers) > HEADERS_MAX:
             raise UpstreamError("protocol", f"more than {HEADERS_MAX} headers")
+        if self._head_bytes > HEAD_BYTES_MAX and self._header_bytes() > HEAD_BYTES_MAX:
+            raise UpstreamError("protocol", f"header block larger than {HEAD_BYTES_MAX} bytes")
         is_framed = status in (204, 304)
+        coding = None
         for name, value in self._headers:
             if name == b"transfer-encoding":
                 if value.lower() != b"chunked":
@@ -202,9 +220,14 @@ class UpstreamConnection(asyncio.Protocol):
                 is_framed = True
             elif name == b"content-length":
                 is_framed = True
-        return ResponseHead(status, self._headers, is_framed)
+            elif name == b"content-encoding":
+                coding = value if coding is None else b"%b, %b" % (coding, value)
+        return ResponseHead(status, self._headers, is_framed, coding)
 
-    def _deliver(self) -> None:
+    def _header_bytes(self) -> int:
+        return sum(len(name) + len(value) + 4 for name, value in self._headers)
+
+    def _deliver(self, read_bytes: int) -> None:
         listener = self._listener
         if listener is None or self._head is None:
             return
@@ -216,12 +239,19 @@ class UpstreamConnection(asyncio.Protocol):
         pieces = self._pieces
         is_end = self._is_message_complete
         if not pieces and not is_end:
+            self._count_unseen(read_bytes)
             return
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
+        self._unseen_bytes = 0
         if is_end:
             self._become_idle()
         listener.on_data(data, is_end=is_end)
+
+    def _count_unseen(self, read_bytes: int) -> None:
+        self._unseen_bytes += read_bytes
+        if self._unseen_bytes > UNSEEN_BYTES_MAX:
+            self._fail("protocol", "endless framing without a body")
 
     def _become_idle(self) -> None:
         self._listener = None

@@ -14,6 +14,7 @@ import pointsman
 from . import splice
 from .backend import Backend
 from .connection import ResponseHead
+from .content_coding import decoded
 
 _KEPT_UPSTREAM = frozenset({b"content-type", b"accept", b"idempotency-key", b"traceparent"})
 _KEPT_UPSTREAM_PREFIXES = (b"openai-", b"x-stainless-")
@@ -35,8 +36,13 @@ _KEPT_DOWNSTREAM = frozenset(
 )
 _KEPT_DOWNSTREAM_PREFIX = b"x-ratelimit-"
 
+_USAGE_OPTION = b'{"include_usage":true}'
+
 CHAT_PATH = "/chat/completions"
 _MODEL_ONLY = ("model",)
+_ALTERNATIVES = b"1"
+"""`top_logprobs` beside our `logprobs`. llama.cpp answers 20 alternatives a token where it is
+absent, and no logprobs at all for 0."""
 
 
 class Wanted(NamedTuple):
@@ -85,19 +91,24 @@ class Target:
     ) -> Prepared:
         """The bytes of one request; `header_lines` are the client's, as `kept_upstream` left them.
 
-        Raises splice.DuplicateMember where the body holds an edited member twice.
+        Raises splice.DuplicateMember where the body holds an edited member twice, ValueError
+        where its keys cannot be read (half a surrogate pair).
         """
         edited: tuple[str, ...] = ()
         if wanted.model_asked != self.backend.model:
             body = splice.apply_one(body, splice.replace_value(body, "model", self._model_json))
             edited = _MODEL_ONLY
-        hides_usage = wanted.is_stream and not wanted.includes_usage and self.backend.include_usage
-        if hides_usage:
-            body = splice.apply_one(body, _usage_edit(body))
-            edited += ("stream_options.include_usage",)
+        hides_usage = False
+        if wanted.is_stream and not wanted.includes_usage and self.backend.include_usage:
+            usage_edit = _usage_edit(body)
+            if usage_edit is not None:
+                body = splice.apply_one(body, usage_edit)
+                edited += ("stream_options.include_usage",)
+                hides_usage = True
         if wanted.adds_logprobs:
             body = splice.apply_one(body, splice.set_member(body, "logprobs", b"true"))
-            edited += ("logprobs",)
+            body = splice.apply_one(body, splice.set_member(body, "top_logprobs", _ALTERNATIVES))
+            edited += ("logprobs", "top_logprobs")
         if self.backend.strip_metadata and (edit := splice.remove_member(body, "metadata")):
             body = splice.apply_one(body, edit)
             edited += ("metadata",)
@@ -120,9 +131,9 @@ def is_retryable(head: ResponseHead, body: bytes) -> bool:
 
     A spent quota answers 429 and stays spent; `x-should-retry` is the backend's own word.
     """
-    if head.header(b"x-should-retry") == b"false" or b"insufficient_quota" in body:
+    if head.status not in RETRYABLE_STATUSES or head.header(b"x-should-retry") == b"false":
         return False
-    return head.status in RETRYABLE_STATUSES
+    return b"insufficient_quota" not in decoded(body, head.coding)
 
 
 def retry_after_s(head: ResponseHead) -> float | None:
@@ -158,13 +169,24 @@ def kept_downstream(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes,
     ]
 
 
-def _usage_edit(body: bytes) -> splice.Edit:
-    """The edit that asks for usage in a stream, keeping other members of `stream_options`."""
-    if b"stream_options" not in body:
-        return splice.set_member(body, "stream_options", b'{"include_usage":true}')
+def _usage_edit(body: bytes) -> splice.Edit | None:
+    """The edit that asks for usage in a stream, keeping other members of `stream_options`.
+
+    None where `stream_options` is no object: the backend, not we, says what is wrong with it.
+    """
+    if splice.is_absent(body, "stream_options"):
+        return splice.insert_member(body, "stream_options", _USAGE_OPTION)
     span = splice.walk(body).get("stream_options")
-    options = b"null" if span is None else body[span[1] : span[2]]
-    if span is None or options == b"null":
-        return splice.set_member(body, "stream_options", b'{"include_usage":true}')
-    inner = splice.set_member(options, "include_usage", b"true")
-    return span[1], span[2], splice.apply(options, [inner])
+    if span is None:
+        return splice.insert_member(body, "stream_options", _USAGE_OPTION)
+    _, start, end = span
+    options = body[start:end]
+    if options == b"null":
+        return start, end, _USAGE_OPTION
+    if not options.startswith(b"{"):
+        return None
+    return (
+        start,
+        end,
+        splice.apply_one(options, splice.set_member(options, "include_usage", b"true")),
+    )

@@ -2,13 +2,15 @@
 
 `start` is O(1) whatever the number of connections. A call takes an idle connection, or waits
 for a new one; more than `backend.in_flight_max` calls at once are refused with the kind `full`.
-Addresses are resolved off the loop and kept for `ADDRESSES_FRESH_S`, so a slow name server
-holds up nobody else.
+Addresses are resolved off the loop, once for all who wait, and kept for `ADDRESSES_FRESH_S`, so a
+slow name server holds up nobody else. Of several addresses each gets its share of the time; the
+one that answered is asked first from then on.
 """
 
 import asyncio
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -25,7 +27,8 @@ IDLE_CONNECTIONS_MAX = 1024
 ADDRESSES_FRESH_S = 30.0
 NEVER_BEFORE_S = 0.0
 
-Address = tuple[str, int]
+Address = tuple[int, str, int]
+"""Family, address and port."""
 
 
 class Call:
@@ -129,11 +132,12 @@ class Pool:
         self.backend = backend
         self._loop = loop
         self._ssl_context = ssl_context
-        self._idle: list[UpstreamConnection] = []
+        self._idle: deque[UpstreamConnection] = deque()  # the longest idle first
         self._calls: set[Call] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._addresses: list[tuple[int, Address]] = []
+        self._addresses: list[Address] = []
         self._addresses_until_s = NEVER_BEFORE_S
+        self._resolving: asyncio.Task[None] | None = None
         self._is_closed = False
         self.connections_opened = 0
 
@@ -186,23 +190,25 @@ class Pool:
         return task
 
     async def connect(self) -> UpstreamConnection:
-        """A new connection. Raises UpstreamError of kind dns, connect or tls."""
-        connection = UpstreamConnection(self._became_idle)
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                addresses = await self._resolve()
-            last: Exception | None = None
-            for family, address in addresses:
-                try:
-                    await self._open(connection, family, address)
-                except (OSError, ssl.SSLError, ssl.CertificateError) as error:
-                    last = error
-                    connection = UpstreamConnection(self._became_idle)
-                else:
-                    self.connections_opened += 1
-                    return connection
-        except TimeoutError:
-            raise UpstreamError("connect", "timed out while connecting") from None
+        """A new connection, open. Raises UpstreamError of kind dns, connect or tls."""
+        addresses = tuple(await self._resolve())
+        until_s = self._loop.time() + CONNECT_TIMEOUT_S
+        last: Exception | None = None
+        for index, address in enumerate(addresses):
+            share_s = (until_s - self._loop.time()) / (len(addresses) - index)
+            if share_s <= 0:
+                break  # a TLS handshake took it all
+            connection = UpstreamConnection(self._became_idle)
+            try:
+                await self._open(connection, address, share_s)
+            except (OSError, ValueError) as error:  # ssl's errors are these too
+                last = error
+                continue
+            if connection.is_open:
+                self.connections_opened += 1
+                self._prefer(address)
+                return connection
+            last = ConnectionResetError("closed as soon as it was open")
         raise _connect_error(last)
 
     # -- inside -------------------------------------------------------------------------------
@@ -211,27 +217,53 @@ class Pool:
         if self._is_closed or len(self._idle) >= IDLE_CONNECTIONS_MAX:
             connection.abort()
             return
-        connection.idle_since_s = self._loop.time()
+        connection.idle_since_s = now_s = self._loop.time()
         self._idle.append(connection)
+        self._let_go_of_old(now_s - IDLE_MAX_S)
 
-    async def _resolve(self) -> list[tuple[int, Address]]:
-        if self._addresses and self._loop.time() < self._addresses_until_s:
+    def _let_go_of_old(self, oldest_s: float) -> None:
+        """After a burst the surplus is never taken again: it is closed from the far end."""
+        idle = self._idle
+        while not idle[0].is_open or idle[0].idle_since_s < oldest_s:
+            idle.popleft().abort()
+
+    async def _resolve(self) -> list[Address]:
+        if self._loop.time() < self._addresses_until_s:
             return self._addresses
+        if self._resolving is None:
+            self._resolving = self.spawn(self._look_up())
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await asyncio.shield(self._resolving)
+        except TimeoutError:
+            raise UpstreamError("dns", f"no address of {self.backend.host} in time") from None
+        return self._addresses
+
+    async def _look_up(self) -> None:
+        """Ends when the name server does: who waits no longer still profits next time."""
         host, port = self.backend.host, self.backend.port
         assert host is not None
         assert port is not None
         try:
             found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise UpstreamError("dns", f"cannot resolve {host}: {error}") from None
-        self._addresses = [(entry[0], (entry[4][0], entry[4][1])) for entry in found]  # type: ignore[misc]
+        finally:
+            self._resolving = None
+        self._addresses = [(entry[0], str(entry[4][0]), port) for entry in found]
         self._addresses_until_s = self._loop.time() + ADDRESSES_FRESH_S
-        return self._addresses
 
-    async def _open(self, connection: UpstreamConnection, family: int, address: Address) -> None:
-        host, port = address
+    def _prefer(self, address: Address) -> None:
+        if self._addresses[0] != address and address in self._addresses:
+            self._addresses.remove(address)
+            self._addresses.insert(0, address)
+
+    async def _open(
+        self, connection: UpstreamConnection, address: Address, timeout_s: float
+    ) -> None:
+        family, host, port = address
         if self._ssl_context is None:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await self._loop.create_connection(lambda: connection, host, port, family=family)
             return
         shaken: asyncio.Future[None] = self._loop.create_future()
@@ -241,16 +273,17 @@ class Pool:
             on_handshake=_settle(shaken),
             server_hostname=self.backend.host,
         )
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             await self._loop.create_connection(lambda: layer, host, port, family=family)
         try:
             async with asyncio.timeout(TLS_TIMEOUT_S):
                 await shaken
         except TimeoutError:
+            layer.abort()
             raise ssl.SSLError("handshake timed out") from None
-        finally:
-            if not connection.is_open:
-                layer.abort()
+        except asyncio.CancelledError:
+            layer.abort()  # also where the handshake had just succeeded: nobody takes it
+            raise
 
 
 def _settle(future: "asyncio.Future[None]") -> Callable[[Exception | None], None]:
@@ -268,4 +301,6 @@ def _settle(future: "asyncio.Future[None]") -> Callable[[Exception | None], None
 def _connect_error(error: Exception | None) -> UpstreamError:
     if isinstance(error, ssl.SSLError | ssl.CertificateError):
         return UpstreamError("tls", f"TLS failed: {error}")
+    if isinstance(error, TimeoutError):
+        return UpstreamError("connect", "timed out while connecting")
     return UpstreamError("connect", f"cannot connect: {error or 'no address'}")

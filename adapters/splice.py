@@ -4,7 +4,8 @@ Key order, white space, number spelling, escapes and unknown members survive (WI
 The caller has parsed the object once and knows which members exist; finding where one stands
 is then a substring search in the common case (one occurrence of the quoted name, 0.1 us).
 Whatever is not common (the name occurs again, a key spelt with escapes) takes an exact walk,
-which also refuses duplicated members: two readers may disagree about which one counts.
+which also refuses duplicated members: two readers may disagree about which one counts. The walk
+refuses as well what another parser may read otherwise: keys with half a surrogate pair.
 """
 
 import re
@@ -35,7 +36,10 @@ def walk(body: bytes) -> dict[str, tuple[int, int, int]]:
 
     Raises DuplicateMember, and ValueError where `body` is not a JSON object.
     """
-    values = _decode_members(body)
+    try:
+        values = _decode_members(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not a JSON object: {error}") from None
     spans: dict[str, tuple[int, int, int]] = {}
     opening = _OPEN.match(body)
     if opening is None:
@@ -49,8 +53,8 @@ def walk(body: bytes) -> dict[str, tuple[int, int, int]]:
             raise DuplicateMember(name)
         spans[name] = (match.start(1), start, start + len(raw))
         following = _NEXT.match(body, start + len(raw))
-        if following is None or following[1] == b"}":
-            break
+        if following is None:  # the value goes on: `12` here, `1` where it comes again
+            raise DuplicateMember(name)
         position = following.end()
     return spans
 
@@ -70,10 +74,15 @@ def replace_value(body: bytes, name: str, value: bytes) -> Edit:
 
 def set_member(body: bytes, name: str, value: bytes) -> Edit:
     """The edit that gives member `name` the JSON `value`, adding it where it is missing."""
-    if b'"%b"' % name.encode() not in body and not _hides_keys(body):
+    if is_absent(body, name):
         return insert_member(body, name, value)
     span = walk(body).get(name)
     return insert_member(body, name, value) if span is None else (span[1], span[2], value)
+
+
+def is_absent(body: bytes, name: str) -> bool:
+    """Member `name` is nowhere in `body`, told by a search. False means: perhaps it is."""
+    return b'"%b"' % name.encode() not in body and not _hides_keys(body)
 
 
 def insert_member(body: bytes, name: str, value: bytes) -> Edit:
@@ -88,7 +97,7 @@ def insert_member(body: bytes, name: str, value: bytes) -> Edit:
 
 def remove_member(body: bytes, name: str) -> Edit | None:
     """The edit that takes member `name` out with its comma; None where there is none."""
-    span = walk(body).get(name)
+    span = None if is_absent(body, name) else walk(body).get(name)
     if span is None:
         return None
     start, _, end = span
@@ -129,7 +138,8 @@ def _scalar_end(body: bytes, start: int) -> int | None:
 
 
 def _hides_keys(body: bytes) -> bool:
-    return b"\\u00" in body and _HIDING_ESCAPE.search(body) is not None
+    # A single byte is found 20 times as fast as a word.
+    return b"\\" in body and b"\\u00" in body and _HIDING_ESCAPE.search(body) is not None
 
 
 def json_text(text: str) -> bytes:

@@ -1,87 +1,118 @@
 """Server-sent events, sans-io: where events end, and what their data is.
 
-`EventBuffer` says how much of what has come may be passed on: everything up to the last blank
-line, so that a client never sees half an event that a cut would leave behind (half an event
-followed by a clean end "ends normally" in openai-python). It changes no byte.
+An event ends with a blank line; a line ends with LF, CRLF or CR, also mixed. `EventBuffer` says
+how much of what has come may be passed on: everything up to the last blank line, so that a
+client never sees half an event that a cut would leave behind (half an event followed by a clean
+end "ends normally" in openai-python). It changes no byte.
+
+A CR that ends what has come may be the first half of a CRLF: LF CR or CRLF CR is then not yet a
+blank line. CR CR is one at once, else streams that use CR alone would lag an event behind.
+Further blank lines belong to the event before them.
 """
 
+import re
 from collections.abc import Iterator
 
 HELD_BYTES_MAX = 64 * 1024
 """An unfinished event is held up to this size, then passed on raw."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANK_LINES = re.compile(rb"(?>\r\n|\n|\r(?!\Z)|(?<=\r)\r){2,}")
+_LINE_FEEDS = re.compile(rb"\n\n+")  # the same where there is no CR, 20 times as fast
+_SEAM_BYTES = 3
+"""The longest beginning of a blank line: CRLF CR."""
 
 
 class EventBuffer:
-    """Cuts a byte stream at event borders."""
+    """Cuts a byte stream at event borders. `is_opaque` lets all pass: a coded stream has none."""
 
-    __slots__ = ("_held", "is_overlong")
+    __slots__ = ("_held_bytes", "_pieces", "_seam", "is_opaque", "is_overlong")
 
     def __init__(self) -> None:
-        self._held = b""
+        self._pieces: list[bytes] = []
+        self._held_bytes = 0
+        self._seam = b""
+        self.is_opaque = False
         self.is_overlong = False
 
     def feed(self, data: bytes) -> bytes:
         """The bytes of all events that are now whole (with what was held before them)."""
-        if self._held:
-            data = self._held + data
-            self._held = b""
-        elif data.endswith(b"\n\n"):
+        if self.is_opaque:
+            return data
+        if self._pieces:
+            return self._feed_held(data)
+        if data.endswith(b"\n\n"):
             return data
         end = last_border(data)
-        if end == len(data):
-            return data
-        if len(data) - end > HELD_BYTES_MAX:
-            self.is_overlong = True
-            return data
-        self._held = data[end:]
-        return data[:end]
+        return data if end == len(data) else self._hold(data, end)
 
     def rest(self) -> bytes:
         """What is held of an unfinished event; empties the buffer."""
-        held, self._held = self._held, b""
+        held = b"".join(self._pieces)
+        self._pieces = []
+        self._held_bytes = 0
         return held
+
+    def _feed_held(self, data: bytes) -> bytes:
+        """Only the new bytes are searched, so that tiny reads of a long event stay cheap."""
+        before = self._held_bytes - len(self._seam)
+        border = last_border(self._seam + data)
+        if border:
+            data = self.rest() + data
+            return data if before + border == len(data) else self._hold(data, before + border)
+        self._pieces.append(data)
+        self._held_bytes += len(data)
+        self._seam = (self._seam + data)[-_SEAM_BYTES:]
+        if self._held_bytes > HELD_BYTES_MAX:
+            self.is_overlong = True
+            return self.rest()
+        return b""
+
+    def _hold(self, data: bytes, end: int) -> bytes:
+        if len(data) - end > HELD_BYTES_MAX:
+            self.is_overlong = True
+            return data
+        self._pieces = [data[end:]]
+        self._held_bytes = len(data) - end
+        self._seam = data[max(end, len(data) - _SEAM_BYTES) :]
+        return data[:end]
 
 
 def last_border(data: bytes) -> int:
     """The offset behind the last blank line, 0 where there is none."""
-    ends = (
-        (data.rfind(b"\n\n"), 2),
-        (data.rfind(b"\n\r\n"), 3),
-        (data.rfind(b"\r\r"), 2),
-    )
-    return max(position + length if position >= 0 else 0 for position, length in ends)
+    if b"\r" not in data:
+        return data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0
+    end = 0
+    for match in _BLANK_LINES.finditer(data):
+        end = match.end()
+    return end
 
 
 def split_events(data: bytes) -> Iterator[bytes]:
-    """Whole events of `data`, each with its blank line; joining them gives `data` again."""
-    if data.count(b"\n\n") == 1 and data.endswith(b"\n\n") and b"\r" not in data:
+    """The events of `data`, each with its blank line; joining them gives `data` again."""
+    if data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
         yield data
         return
     start = 0
-    while start < len(data):
-        end = _next_border(data, start)
-        yield data[start:end]
-        start = end
+    for match in (_BLANK_LINES if b"\r" in data else _LINE_FEEDS).finditer(data):
+        yield data[start : match.end()]
+        start = match.end()
+    if start < len(data):
+        yield data[start:]
 
 
 def event_data(event: bytes) -> bytes | None:
     """The joined `data:` lines of one event; None where it has none (comments, pings)."""
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:
-        return event[6:-2]
+    if (
+        event.startswith(b"data: ")
+        and event.endswith(b"\n\n")
+        and event.find(b"\n") == len(event) - 2
+        and b"\r" not in event
+    ):
+        return event[6:-2]  # one line, as every backend writes it
     lines = []
     for line in event.removeprefix(_BYTE_ORDER_MARK).splitlines():
         if line.startswith(b"data:"):
             value = line[5:]
             lines.append(value[1:] if value.startswith(b" ") else value)
     return b"\n".join(lines) if lines else None
-
-
-def _next_border(data: bytes, start: int) -> int:
-    ends = [
-        position + length
-        for mark, length in ((b"\n\n", 2), (b"\n\r\n", 3), (b"\r\r", 2))
-        if (position := data.find(mark, start)) >= 0
-    ]
-    return min(ends) if ends else len(data)

@@ -30,6 +30,7 @@ class _Choices(Struct):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_choices = msgspec.json.Decoder(_Choices).decode
 _NULL = b"null"
+_LOGPROBS_KEY = re.compile(rb'"logprobs"[ \t\r\n]*:[ \t\r\n]*')
 
 
 def hide_in_events(data: bytes, *, usage: bool, logprobs: bool) -> bytes:
@@ -46,12 +47,26 @@ def hide_logprobs(body: bytes) -> bytes:
     """A completion or chunk whose choices say `"logprobs": null`."""
     try:
         choices = _decode_choices(body).choices
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
+    edits: list[splice.Edit] = []
+    position = 0
     for choice in choices:
-        if choice.logprobs is not UNSET and (raw := bytes(choice.logprobs)) != _NULL:
-            body = re.sub(rb'("logprobs"\s*:\s*)' + re.escape(raw), rb"\g<1>null", body, count=1)
-    return body
+        if choice.logprobs is UNSET or (raw := bytes(choice.logprobs)) == _NULL:
+            continue
+        start = _value_start(body, raw, position)
+        if start is not None:
+            position = start + len(raw)
+            edits.append((start, position, _NULL))
+    return splice.apply(body, edits) if edits else body
+
+
+def _value_start(body: bytes, raw: bytes, position: int) -> int | None:
+    """Where a choice's logprobs stand, looked for behind those of the choice before."""
+    for match in _LOGPROBS_KEY.finditer(body, position):
+        if body.startswith(raw, match.end()):
+            return match.end()
+    return None
 
 
 def _hide_in_event(event: bytes, *, usage: bool, logprobs: bool) -> bytes:
@@ -59,19 +74,23 @@ def _hide_in_event(event: bytes, *, usage: bool, logprobs: bool) -> bytes:
     payload = event_data(event)
     if payload is None or payload not in event:
         return event  # several data lines: no backend writes JSON so
-    edited = payload
-    if usage:
-        try:
-            chunk = _decode_chunk(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return event
-        if chunk.usage is not UNSET:
-            if bytes(chunk.usage) != _NULL:
-                return event if chunk.choices else b""
-            edited = _without_usage(edited)
-    if logprobs:
+    edited = _hide_usage(payload) if usage else payload
+    if logprobs and edited:
         edited = hide_logprobs(edited)
-    return event.replace(payload, edited, 1)
+    return event.replace(payload, edited, 1) if edited else b""
+
+
+def _hide_usage(payload: bytes) -> bytes:
+    """A chunk without `"usage": null`; b"" for one that carries the usage and no choice."""
+    try:
+        chunk = _decode_chunk(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return payload
+    if chunk.usage is UNSET:
+        return payload
+    if bytes(chunk.usage) == _NULL:
+        return _without_usage(payload)
+    return payload if chunk.choices else b""
 
 
 def _without_usage(payload: bytes) -> bytes:
