@@ -149,6 +149,7 @@ def test_a_bad_item_of_a_list_is_reported_at_itself_and_the_rest_is_kept() -> No
         (decoding.text, "1.10", "1.10"),
         (decoding.boolean, "true", True),
         (decoding.number(0, 1), "1", 1.0),
+        (decoding.number(0, 1), "0", 0.0),
         (decoding.number(), "-2.5", -2.5),
         (decoding.integer(1, 9), "9", 9),
         (decoding.choice("none", "all"), "all", "all"),
