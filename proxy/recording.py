@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -102,10 +102,10 @@ def lower_level(level: CaptureLevel, asked: bytes | None) -> CaptureLevel:
 
 
 class Packed(NamedTuple):
-    """A decision's candidates and plan as records carry them: msgpack already."""
+    """A decision's candidates and plan as records carry them: `msgspec.Raw`, packed already."""
 
-    candidates: tuple[CandidateRecord, ...]
-    plan: tuple[PlanRecord, ...]
+    candidates: Any
+    plan: Any
 
 
 class Packer:
@@ -124,10 +124,7 @@ class Packer:
             return found[1]
         if len(self._packed) >= PACKED_MAX:
             self._packed.clear()
-        packed = Packed(
-            cast("tuple[CandidateRecord, ...]", _raw(candidate_records(decision))),
-            cast("tuple[PlanRecord, ...]", _raw(plan_records(decision))),
-        )
+        packed = Packed(_raw(candidate_records(decision)), _raw(plan_records(decision)))
         self._packed[id(decision.candidates)] = (decision.candidates, packed)
         return packed
 
