@@ -13,6 +13,7 @@ Rules:
 """
 
 import gc
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +29,6 @@ from .lock import DirectoryLock
 from .record import RequestRecord
 from .segment_file import JOURNAL_FOLDER
 from .segments import (
-    DAMAGED_SUFFIX,
     READ_BYTES,
     UNNAMED_SUFFIX,
     SegmentReader,
@@ -37,7 +37,7 @@ from .segments import (
     list_segments,
     worker_of,
 )
-from .store import day_path, days
+from .store import DAMAGED_SUFFIX, day_path, days, set_aside
 from .sync import sync_directory
 
 Observer = Callable[[RequestRecord], None]
@@ -86,6 +86,7 @@ class Folder:
         self._read_bytes = read_bytes
         self._days: dict[str, DayStore] = {}
         self._sources: dict[str, Source] = {}
+        self._troubles: list[str] = []
         self._orphan_wait_s = orphan_wait_s
         self._missing_since_s: dict[str, float] = {}
         self._lock = DirectoryLock(directory)
@@ -109,6 +110,7 @@ class Folder:
 
     def _fold_once(self) -> FoldReport:
         report = FoldReport()
+        report.damages, self._troubles = self._troubles, []
         reads = 0
         for path in list_segments(self._journal):
             if reads >= READS_PER_PASS:
@@ -249,13 +251,26 @@ class Folder:
             store.close()
             store = None
         if store is None:
-            store = DayStore(day_path(self._directory, day))
+            store = self._open_day(day)
         self._days[day] = store
         while len(self._days) > OPEN_DAYS_MAX:
             self._days.pop(next(iter(self._days))).close()
         return store
 
+    def _open_day(self, day: str) -> DayStore:
+        """A file that is no database any more is set aside: the day goes on in a new one."""
+        path = day_path(self._directory, day)
+        try:
+            return DayStore(path)
+        except sqlite3.OperationalError:  # full, locked, not permitted: the file may be sound
+            raise
+        except sqlite3.DatabaseError as error:
+            set_aside(path)
+            self._troubles.append(f"{path.name}: {error}; set aside as *{DAMAGED_SUFFIX}")
+            return DayStore(path)
+
     def _find_parts(self) -> set[str]:
+        """Days with parts that wait; opening each also brings its schema up to date."""
         return {day for day in days(self._directory) if self._day(day).has_parts()}
 
     def _drop_orphans(self) -> int:

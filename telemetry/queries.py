@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from .capture_json import Json, candidates_json, capture_json, decision_json
 from .ids import milliseconds_of
+from .logs import log
 from .store import day_at, day_files, day_of, day_path, has_schema, open_for_reading
 
 PAGE_ROWS: Final = 500
@@ -79,7 +80,12 @@ def captures(
         if remaining is not None:
             remaining -= _count(path, wanted)
     for path, newest in reversed(found):
-        yield from _captures_of_day(path, wanted, newest=newest, extras=extras)
+        try:
+            yield from _captures_of_day(path, wanted, newest=newest, extras=extras)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:  # the rest of this day; others are whole
+            _report(path, error)
 
 
 def count_captures(
@@ -230,7 +236,9 @@ def _captures_of(
 def _days_since(directory: Path, since_us: int | None) -> Iterator[tuple[str, Path]]:
     """Days that may hold requests at or after `since_us` (ids and `ts` may differ by a day)."""
     first = "" if since_us is None else day_at(since_us // 1_000_000 - 86_400)
-    return ((day, path) for day, path in day_files(directory) if day >= first and has_schema(path))
+    return (
+        (day, path) for day, path in day_files(directory) if day >= first and _is_readable(path)
+    )
 
 
 def _files_of(directory: Path, identifier: str) -> Iterator[Path]:
@@ -239,8 +247,21 @@ def _files_of(directory: Path, identifier: str) -> Iterator[Path]:
         yield from (path for _, path in _days_since(directory, None))
         return
     path = day_path(directory, day_of(identifier, 0))
-    if has_schema(path):
+    if _is_readable(path):
         yield path
+
+
+def _is_readable(path: Path) -> bool:
+    """One file that is no database must not hide the others."""
+    try:
+        return has_schema(path)
+    except sqlite3.DatabaseError as error:
+        _report(path, error)
+        return False
+
+
+def _report(path: Path, error: sqlite3.DatabaseError) -> None:
+    log("store_damaged", level="error", file=str(path), error=str(error), hint="pointsman verify")
 
 
 def _count(path: Path, wanted: Filter) -> int:

@@ -7,10 +7,8 @@ one should a record of that day still come.
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .store import day_files
+from .store import SIDE_SUFFIXES, day_files
 from .sync import sync_directory
-
-_SIDE_FILES = ("-wal", "-shm")
 
 
 def drop_expired(directory: Path, *, keep_s: float, now_s: float) -> list[Path]:
@@ -19,7 +17,7 @@ def drop_expired(directory: Path, *, keep_s: float, now_s: float) -> list[Path]:
     expired = [path for day, path in day_files(directory) if _end_of(day) <= oldest]
     for path in expired:
         path.unlink(missing_ok=True)
-        for suffix in _SIDE_FILES:
+        for suffix in SIDE_SUFFIXES:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     if expired:
         sync_directory(directory)

@@ -29,7 +29,6 @@ from .ids import milliseconds_of
 
 READ_BYTES: Final = 1 << 20  # about 400 records of 2.5 KB, one transaction; 4 MiB is slower (cache)
 UNNAMED_SUFFIX: Final = ".new"
-DAMAGED_SUFFIX: Final = ".damaged"
 
 _WORKER: Final = re.compile(r"\.w(\d+)\.")
 
@@ -57,7 +56,7 @@ class SegmentReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._keys = keys_of(path.name.removesuffix(DAMAGED_SUFFIX))
+        self._keys = keys_of(path.name)
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:

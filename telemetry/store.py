@@ -22,9 +22,13 @@ from typing import Final
 from .ids import milliseconds_of
 from .migrations import StoreKind, migrate
 
+DAMAGED_SUFFIX: Final = ".damaged"
+"""Of segments and day files that were set aside; nothing reads them, `verify` tells of them."""
+
 LEARNING_FILE: Final = "learning.db"
 DAY_S: Final = 86_400
 BUSY_S: Final = 10.0
+SIDE_SUFFIXES: Final = ("-wal", "-shm")
 STATEMENTS_MAX: Final = 256  # one a set of columns that are not null, see bulk_insert
 CACHE_KIB: Final = 16 * 1024
 PAGE_BYTES: Final = {"capture": 16_384, "learning": 4096}
@@ -103,8 +107,19 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def set_aside(path: Path) -> None:
+    """Rename a database that cannot be used, with its side files."""
+    for suffix in ("", *SIDE_SUFFIXES):
+        file = path.with_name(path.name + suffix)
+        if file.exists():
+            file.rename(file.with_name(file.name + DAMAGED_SUFFIX))
+
+
 def has_schema(path: Path) -> bool:
-    """The file is there and its tables are made: false for a moment when a day begins."""
+    """The file is there and its tables are made: false for a moment when a day begins.
+
+    Raises sqlite3.DatabaseError for a file that is no database.
+    """
     if not path.exists():
         return False
     connection = open_for_reading(path)

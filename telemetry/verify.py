@@ -19,8 +19,8 @@ from .day_store import ORPHAN_PARTS
 from .frames import TORN_TAIL, Damage, Frame
 from .rows import ATTEMPT_COLUMNS, CODEC_RAW, DECISION_COLUMNS, REQUEST_COLUMNS, row_crc
 from .segment_file import JOURNAL_FOLDER
-from .segments import DAMAGED_SUFFIX, SegmentReader, describe, list_segments
-from .store import LEARNING_FILE, day_files, has_schema, open_for_reading
+from .segments import SegmentReader, describe, list_segments
+from .store import DAMAGED_SUFFIX, LEARNING_FILE, day_files, has_schema, open_for_reading
 
 PROBLEMS_MAX: Final = 1000  # a file that is wrong throughout need not fill the screen twice
 
@@ -54,8 +54,9 @@ def verify(
     for path in list_segments(directory / JOURNAL_FOLDER):
         progress(path.name)
         _check_segment(path, report)
-    for path in sorted((directory / JOURNAL_FOLDER).glob(f"*{DAMAGED_SUFFIX}")):
-        report.problems.append(f"{path.name}: set aside by the fold, parts of it were unreadable")
+    for folder in (directory / JOURNAL_FOLDER, directory):
+        for path in sorted(folder.glob(f"*{DAMAGED_SUFFIX}")):
+            report.problems.append(f"{path.name}: set aside, parts of it could not be read")
     for _, path in day_files(directory):
         progress(path.name)
         _check_file(path, report, lambda c, p: _check_day(c, p, report, deep=deep), deep=deep)

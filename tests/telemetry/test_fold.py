@@ -18,8 +18,8 @@ from telemetry.frames import FrameWriter, Kind, keys_of
 from telemetry.ids import IdSource, new_id
 from telemetry.queries import capture, captures
 from telemetry.record import BodyPart, EventRecord, FeedbackRecord, LabelRecord
-from telemetry.segments import DAMAGED_SUFFIX, list_segments
-from telemetry.store import day_files, open_for_reading
+from telemetry.segments import list_segments
+from telemetry.store import DAMAGED_SUFFIX, day_files, open_for_reading
 from telemetry.verify import verify
 from tests.support.records import digest, fold, keep, make_attempt, make_record, write_journal
 
@@ -417,3 +417,16 @@ def test_unnamed_leavings_of_dead_writers_are_removed_when_old(tmp_path):
         os.utime(journal / name, (time.time() - age_s,) * 2)
     fold(tmp_path)
     assert [path.name for path in journal.iterdir()] == ["fresh.new"]
+
+
+def test_a_day_file_that_is_no_database_is_set_aside_and_the_day_goes_on(tmp_path):
+    keep(tmp_path, [make_record()])
+    [(_, path)] = day_files(tmp_path)
+    path.write_bytes(b"not a database" * 1000)
+    record = make_record()
+    write_journal(tmp_path, [record])
+    report = fold(tmp_path)
+    assert "set aside" in report.damages[0]
+    assert [one["id"] for one in captures(tmp_path)] == [record.id]
+    assert path.with_name(path.name + DAMAGED_SUFFIX).exists()
+    assert any("set aside" in problem for problem in verify(tmp_path).problems)

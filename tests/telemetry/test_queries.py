@@ -17,6 +17,8 @@ from telemetry.queries import (
     follow,
     spend,
 )
+from telemetry.store import day_files
+from telemetry.verify import verify
 from tests.support.records import (
     REQUEST,
     RESPONSE,
@@ -195,3 +197,31 @@ def test_a_failed_attempt_is_shown_as_one(tmp_path, kind):
     [found] = captures(tmp_path)
     shown = found["attempts"][1]
     assert (shown["kind"], shown["status"], shown["error_type"]) == (kind, "error", "timeout")
+
+
+def test_a_damaged_day_is_reported_and_hides_no_other(tmp_path, capsys):
+    good = record_at(NOW_S)
+    keep(tmp_path, [good, record_at(NOW_S - DAY_S)])
+    [(_, bad), _] = day_files(tmp_path)
+    bad.write_bytes(b"not a database" * 1000)
+    assert ids(captures(tmp_path)) == [good.id]
+    assert count_captures(tmp_path) == 1
+    assert "store_damaged" in capsys.readouterr().err
+    assert bad.name in str(verify(tmp_path).problems)
+
+
+def test_what_can_be_read_of_a_damaged_day_is(tmp_path, capsys):
+    records = [record_at(NOW_S, request=bytes(9000), response=b"") for _ in range(40)]
+    later = record_at(NOW_S + DAY_S)
+    keep(tmp_path, [*records, later])
+    [(_, bad), _] = day_files(tmp_path)
+    data = bytearray(bad.read_bytes())
+    page = 16_384
+    for start in range(len(data) // 2 // page * page, len(data), page):
+        data[start : start + 8] = b"\xff" * 8
+    bad.write_bytes(data)
+    found = ids(captures(tmp_path, bodies=True))
+    assert found[-1] == later.id
+    assert set(found) <= {record.id for record in records} | {later.id}
+    assert "store_damaged" in capsys.readouterr().err
+    assert not verify(tmp_path, deep=True).is_whole
