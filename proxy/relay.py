@@ -94,7 +94,7 @@ def _hide_usage(payload: bytes) -> bytes:
 
 
 def _without_usage(payload: bytes) -> bytes:
-    if payload.endswith(b',"usage":null}'):
+    if payload.endswith(b',"usage":null}') and payload.find(b'"usage"') == len(payload) - 13:
         return payload[:-14] + b"}"
     try:
         edit = splice.remove_member(payload, "usage")

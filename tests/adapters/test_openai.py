@@ -1,0 +1,300 @@
+"""A request on the OpenAI wire: the body spliced, the headers an allow-list, the key our own."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pointsman
+from adapters.backend import Backend
+from adapters.connection import ResponseHead
+from adapters.openai import (
+    RETRYABLE_STATUSES,
+    Prepared,
+    Target,
+    Wanted,
+    is_retryable,
+    kept_downstream,
+    kept_upstream,
+    retry_after_s,
+)
+from adapters.splice import DuplicateMember
+from pointsman.secret import Secret
+
+PLAIN = Wanted(model_asked="auto", is_stream=False, includes_usage=False, adds_logprobs=False)
+STREAM = PLAIN._replace(is_stream=True)
+BODY = b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}], "x": 1.0}'
+
+
+def backend(**changes: Any) -> Backend:
+    fields = {"name": "b", "adapter": "openai", "model": "m-1", "host": "api.example", "port": 80}
+    return Backend(**(fields | changes))
+
+
+def prepare(body: bytes, wanted: Wanted = PLAIN, **changes: Any) -> Prepared:
+    return Target(backend(**changes)).prepare(body, wanted, header_lines=b"")
+
+
+def sent(prepared: Prepared) -> bytes:
+    """The body of a prepared request, its length checked."""
+    head, _, body = prepared.payload.partition(b"\r\n\r\n")
+    assert b"content-length: %d" % len(body) in head.split(b"\r\n")
+    return body
+
+
+def test_the_whole_request() -> None:
+    target = Target(
+        backend(api_key=Secret("sk-ours", "env:KEY"), path_prefix="/base/v1", port=8000)
+    )
+    lines = kept_upstream([(b"content-type", b"application/json"), (b"authorization", b"theirs")])
+    prepared = target.prepare(BODY, PLAIN, header_lines=lines, query=b"?api-version=1")
+    body = BODY.replace(b'"auto"', b'"m-1"')
+    assert prepared.payload == (
+        b"POST /base/v1/chat/completions?api-version=1 HTTP/1.1\r\n"
+        b"host: api.example:8000\r\n"
+        b"accept-encoding: identity\r\n"
+        b"user-agent: pointsman/%b\r\n"
+        b"authorization: Bearer sk-ours\r\n"
+        b"content-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n%b"
+    ) % (pointsman.__version__.encode(), len(body), body)
+    assert prepared.edited == ("model",)
+    assert (prepared.hides_usage, prepared.hides_logprobs) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "host"),
+    [
+        ({}, b"api.example"),
+        ({"port": 443}, b"api.example:443"),
+        ({"scheme": "https", "port": 443}, b"api.example"),
+        ({"scheme": "https", "port": 80}, b"api.example:80"),
+        ({"host": "::1", "port": 8000}, b"[::1]:8000"),
+    ],
+)
+def test_host_names_the_port_where_it_is_not_the_usual_one(
+    changes: dict[str, Any], host: bytes
+) -> None:
+    assert b"\r\nhost: %b\r\n" % host in prepare(BODY, **changes).payload
+
+
+def test_no_key_no_authorization() -> None:
+    assert b"authorization" not in prepare(BODY).payload
+
+
+def test_a_body_that_needs_no_edit_is_not_touched() -> None:
+    odd = b'\n{"messages":[], "n" : 1.00,"model":"m-1","model":"m-1","\\u00e9":"\\ud83d"}'
+    prepared = prepare(odd, PLAIN._replace(model_asked="m-1"))
+    assert sent(prepared) == odd
+    assert prepared.edited == ()
+
+
+def test_a_model_that_comes_twice_is_refused_where_it_is_edited() -> None:
+    with pytest.raises(DuplicateMember):
+        prepare(b'{"model":"auto","model":"dear"}')
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (b"", b'"stream_options":{"include_usage":true},'),
+        (b'"stream_options":null,', b'"stream_options":{"include_usage":true},'),
+        (b'"stream_options": {},', b'"stream_options": {"include_usage":true},'),
+        (
+            b'"stream_options":{ "include_usage" : false ,"include_obfuscation":false},',
+            b'"stream_options":{ "include_usage" : true ,"include_obfuscation":false},',
+        ),
+        (
+            b'"stream_options":{"include_obfuscation":false},',
+            b'"stream_options":{"include_usage":true,"include_obfuscation":false},',
+        ),
+        (
+            b'"stream\\u005foptions":{"a":1},',
+            b'"stream\\u005foptions":{"include_usage":true,"a":1},',
+        ),
+    ],
+)
+def test_asks_for_usage_in_a_stream_and_keeps_the_other_options(
+    options: bytes, expected: bytes
+) -> None:
+    prepared = prepare(b"{" + options + b'"model":"m-1"}', STREAM._replace(model_asked="m-1"))
+    assert sent(prepared) == b"{" + expected + b'"model":"m-1"}'
+    assert prepared.edited == ("stream_options.include_usage",)
+    assert prepared.hides_usage
+
+
+@pytest.mark.parametrize(
+    ("wanted", "changes"),
+    [
+        (PLAIN, {}),
+        (STREAM._replace(includes_usage=True), {}),
+        (STREAM, {"include_usage": False}),
+    ],
+)
+def test_does_not_ask_for_usage_where_it_is_asked_for_or_not_taken(
+    wanted: Wanted, changes: dict[str, Any]
+) -> None:
+    prepared = prepare(BODY, wanted, **changes)
+    assert b"stream_options" not in sent(prepared)
+    assert not prepared.hides_usage
+
+
+@pytest.mark.parametrize("options", [b"5", b'"yes"', b"[1]", b"true"])
+def test_stream_options_of_a_wrong_type_are_the_backends_to_refuse(options: bytes) -> None:
+    body = b'{"model":"m-1","stream_options":%b}' % options
+    prepared = prepare(body, STREAM._replace(model_asked="m-1"))
+    assert sent(prepared) == body
+    assert not prepared.hides_usage
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"auto","stream_options":{},"stream_options":{}}',
+        b'{"model":"auto","stream_options":{"include_usage":false,"include_usage":false}}',
+    ],
+)
+def test_stream_options_that_come_twice_are_refused(body: bytes) -> None:
+    with pytest.raises(DuplicateMember):
+        prepare(body, STREAM)
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"logprobs": False}, {"logprobs": None, "top_logprobs": None}]
+)
+def test_asks_for_logprobs_with_one_alternative(asked: dict[str, Any]) -> None:
+    wanted = PLAIN._replace(adds_logprobs=True)
+    prepared = prepare(json.dumps({"model": "auto"} | asked).encode(), wanted)
+    assert json.loads(sent(prepared)) == {"model": "m-1", "logprobs": True, "top_logprobs": 1}
+    assert prepared.edited == ("model", "logprobs", "top_logprobs")
+    assert prepared.hides_logprobs
+
+
+def test_strips_metadata_where_a_backend_refuses_it() -> None:
+    body = b'{"metadata":{"metadata":"x"},"model":"auto"}'
+    assert sent(prepare(body)) == b'{"metadata":{"metadata":"x"},"model":"m-1"}'
+    stripped = prepare(body, strip_metadata=True)
+    assert sent(stripped) == b'{"model":"m-1"}'
+    assert stripped.edited == ("model", "metadata")
+    assert sent(prepare(BODY, strip_metadata=True)) == sent(prepare(BODY))
+
+
+MEMBERS = {
+    "model": st.just("auto"),
+    "stream_options": st.none() | st.dictionaries(st.just("include_usage"), st.booleans()),
+    "logprobs": st.none() | st.booleans(),
+    "metadata": st.dictionaries(st.text(max_size=3), st.sampled_from(["model", '"model":', "x"])),
+    "messages": st.lists(st.fixed_dictionaries({"content": st.text(max_size=8)}), max_size=2),
+}  # fmt: skip
+
+
+@given(
+    st.permutations(list(MEMBERS)).flatmap(
+        lambda names: st.fixed_dictionaries({name: MEMBERS[name] for name in names})
+    ),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+)
+def test_all_edits_together_give_what_was_meant(
+    value: dict[str, Any], indent: int | None, strips: bool
+) -> None:
+    wanted = STREAM._replace(adds_logprobs=True)
+    prepared = prepare(json.dumps(value, indent=indent).encode(), wanted, strip_metadata=strips)
+    expected = value | {"model": "m-1", "logprobs": True, "top_logprobs": 1}
+    expected["stream_options"] = (value["stream_options"] or {}) | {"include_usage": True}
+    if strips:
+        del expected["metadata"]
+    pairs = json.loads(sent(prepared), object_pairs_hook=list)
+    assert len(pairs) == len(expected)
+    assert json.loads(sent(prepared)) == expected
+
+
+KEPT_UPSTREAM = [
+    (b"content-type", b"application/json; charset=utf-8"),
+    (b"accept", b"*/*"),
+    (b"idempotency-key", b"i"),
+    (b"traceparent", b"00-1-2-01"),
+    (b"openai-beta", b"x"),
+    (b"x-stainless-lang", b"python"),
+]
+DROPPED_UPSTREAM = [
+    b"authorization", b"api-key", b"cookie", b"baggage", b"tracestate", b"x-forwarded-for",
+    b"forwarded", b"x-original-url", b"x-portkey-custom-host", b"openai-organization",
+    b"openai-project", b"connection", b"te", b"upgrade", b"host", b"content-length",
+    b"transfer-encoding", b"accept-encoding", b"user-agent", b"x-pointsman-capture", b"expect",
+    b"proxy-authorization", b"content-encoding", b"x-request-id",
+]  # fmt: skip
+
+
+def test_only_what_is_allowed_goes_upstream() -> None:
+    headers = [*KEPT_UPSTREAM, *((name, b"canary") for name in DROPPED_UPSTREAM)]
+    assert kept_upstream(headers) == b"".join(b"%b: %b\r\n" % header for header in KEPT_UPSTREAM)
+
+
+def test_what_connection_named_does_not_go_upstream() -> None:
+    kept = kept_upstream(KEPT_UPSTREAM, frozenset({b"accept", b"x-stainless-lang"}))
+    assert b"accept" not in kept
+    assert b"stainless" not in kept
+    assert b"idempotency-key: i\r\n" in kept
+
+
+def test_only_what_is_allowed_goes_downstream() -> None:
+    kept = [
+        (b"content-type", b"a"), (b"content-encoding", b"gzip"), (b"x-request-id", b"r"),
+        (b"openai-processing-ms", b"5"), (b"openai-version", b"v"), (b"openai-model", b"m"),
+        (b"x-ratelimit-reset-tokens", b"6m0s"), (b"retry-after", b"1"), (b"retry-after-ms", b"9"),
+        (b"x-should-retry", b"false"),
+    ]  # fmt: skip
+    dropped = [
+        b"set-cookie", b"server", b"openai-organization", b"openai-project", b"cf-ray", b"alt-svc",
+        b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"trailer", b"date",
+        b"x-pointsman-backend",
+    ]  # fmt: skip
+    assert kept_downstream([*((name, b"x") for name in dropped), *kept]) == kept
+
+
+def head(status: int, *headers: tuple[bytes, bytes], coding: bytes | None = None) -> ResponseHead:
+    return ResponseHead(status, list(headers), True, coding)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 425, 429, 500, 503, 529])
+def test_which_statuses_may_do_better_another_time(status: int) -> None:
+    assert is_retryable(head(status), b"{}") is (status in RETRYABLE_STATUSES)
+    assert (status in RETRYABLE_STATUSES) is (status not in (400, 401, 403, 404, 422))
+
+
+def test_a_spent_quota_stays_spent_also_when_it_is_told_compressed() -> None:
+    body = b'{"error":{"code":"insufficient_quota"}}'
+    assert not is_retryable(head(429), body)
+    assert not is_retryable(head(429, coding=b"gzip"), gzip.compress(body))
+    assert is_retryable(head(429, coding=b"gzip"), gzip.compress(b'{"error":{}}'))
+
+
+def test_the_backends_own_word_on_retrying_counts() -> None:
+    assert not is_retryable(head(503, (b"x-should-retry", b"false")), b"")
+    assert is_retryable(head(503, (b"x-should-retry", b"true")), b"")
+    assert not is_retryable(head(400, (b"x-should-retry", b"true")), b"")
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ([], None),
+        ([(b"retry-after", b"2")], 2.0),
+        ([(b"retry-after", b"0.05")], 0.05),
+        ([(b"retry-after", b"9"), (b"retry-after-ms", b"120")], 0.12),
+        ([(b"retry-after-ms", b"soon"), (b"retry-after", b"3")], 3.0),
+        ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT")], None),
+        ([(b"retry-after", b"-1")], None),
+        ([(b"retry-after", b"inf")], None),
+        ([(b"retry-after", b"1e9")], None),
+        ([(b"retry-after", b"")], None),
+    ],
+)
+def test_how_long_a_backend_asks_to_wait(
+    headers: list[tuple[bytes, bytes]], wait_s: float | None
+) -> None:
+    assert retry_after_s(head(429, *headers)) == wait_s
