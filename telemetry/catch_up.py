@@ -10,9 +10,9 @@ from typing import Final
 
 from .errors import FoldTimeout, Locked
 from .fold import Folder
+from .learning_store import folded_bytes
 from .segment_file import JOURNAL_FOLDER
 from .segments import list_segments
-from .store import LEARNING_FILE, open_for_reading
 
 CATCH_UP_S: Final = 60.0
 _POLL_S: Final = 0.05
@@ -67,19 +67,8 @@ def _sizes(journal: Path) -> dict[str, int]:
 def _is_behind(directory: Path, wanted: dict[str, int]) -> bool:
     """Every segment in `wanted` is gone or folded that far (a cut-back one: as far as it goes)."""
     sizes = _sizes(directory / JOURNAL_FOLDER)
-    done = _progress(directory)
+    done = folded_bytes(directory)
     return all(
         segment not in sizes or done.get(segment, 0) >= min(size, sizes[segment])
         for segment, size in wanted.items()
     )
-
-
-def _progress(directory: Path) -> dict[str, int]:
-    path = directory / LEARNING_FILE
-    if not path.exists():
-        return {}
-    connection = open_for_reading(path)
-    try:
-        return dict(connection.execute("select segment, bytes_done from fold_progress").fetchall())
-    finally:
-        connection.close()

@@ -13,7 +13,7 @@ import msgspec
 
 from .record import EventRecord, FeedbackRecord, LabelRecord
 from .rows import Row
-from .store import LEARNING_FILE, open_for_reading, open_for_writing
+from .store import LEARNING_FILE, has_schema, open_for_reading, open_for_writing
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -119,13 +119,23 @@ class LearningStore:
 def load_learned(directory: Path, name: str) -> bytes | None:
     """What was last saved under `name`, read without the lock (for `explain`)."""
     path = directory / LEARNING_FILE
-    if not path.exists():
+    if not has_schema(path):
         return None
     connection = open_for_reading(path)
     try:
         return _learned(connection, name)
-    except sqlite3.OperationalError:  # being created just now
-        return None
+    finally:
+        connection.close()
+
+
+def folded_bytes(directory: Path) -> dict[str, int]:
+    """How far each segment is folded, read without the lock."""
+    path = directory / LEARNING_FILE
+    if not has_schema(path):
+        return {}
+    connection = open_for_reading(path)
+    try:
+        return dict(connection.execute("select segment, bytes_done from fold_progress").fetchall())
     finally:
         connection.close()
 

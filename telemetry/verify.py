@@ -17,6 +17,7 @@ from crc32c import crc32c
 
 from .day_store import ORPHAN_PARTS
 from .frames import TORN_TAIL, Damage, Frame
+from .learning_store import folded_bytes
 from .rows import ATTEMPT_COLUMNS, CODEC_RAW, DECISION_COLUMNS, REQUEST_COLUMNS, row_crc
 from .segment_file import JOURNAL_FOLDER
 from .segments import SegmentReader, describe, list_segments
@@ -51,9 +52,10 @@ def verify(
 ) -> VerifyReport:
     """Check the journal and every file of the store; `progress` is told each file's name."""
     report = VerifyReport()
+    folded = _folded_bytes(directory)
     for path in list_segments(directory / JOURNAL_FOLDER):
         progress(path.name)
-        _check_segment(path, report)
+        _check_segment(path, report, folded.get(path.name, 0))
     for folder in (directory / JOURNAL_FOLDER, directory):
         for path in sorted(folder.glob(f"*{DAMAGED_SUFFIX}")):
             report.problems.append(f"{path.name}: set aside, parts of it could not be read")
@@ -71,7 +73,14 @@ def verify(
 # -- the journal -------------------------------------------------------------------------------
 
 
-def _check_segment(path: Path, report: VerifyReport) -> None:
+def _folded_bytes(directory: Path) -> dict[str, int]:
+    try:
+        return folded_bytes(directory)
+    except sqlite3.DatabaseError:  # told of when that file's turn comes
+        return {}
+
+
+def _check_segment(path: Path, report: VerifyReport, folded: int) -> None:
     try:
         reader = SegmentReader(path)
     except FileNotFoundError:  # folded just now
@@ -91,7 +100,7 @@ def _check_segment(path: Path, report: VerifyReport) -> None:
                 break
             position = scan.consumed
         report.segments += 1
-        report.unfolded_bytes += size
+        report.unfolded_bytes += max(0, size - folded)
 
 
 def _note_damage(damage: Damage, path: Path, report: VerifyReport) -> None:

@@ -1,12 +1,14 @@
+import asyncio
 import sqlite3
 
 import pytest
 
 from telemetry.fold import Folder
+from telemetry.journal import Journal
 from telemetry.segments import list_segments
 from telemetry.store import day_files
 from telemetry.verify import verify
-from tests.support.records import REQUEST, keep, make_record, write_journal
+from tests.support.records import REQUEST, fold, keep, make_record, write_journal
 
 
 def change(directory, sql):
@@ -94,6 +96,16 @@ def test_damage_in_a_segment_is_found_before_it_is_folded(tmp_path):
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     assert any("corrupt" in line and "1 lost" in line for line in verify(tmp_path).problems)
+
+
+async def test_only_what_is_not_folded_yet_is_to_fold(tmp_path):
+    journal = Journal(tmp_path, node="here", worker=0, loop=asyncio.get_running_loop())
+    journal.append(make_record(), lambda is_kept: None)
+    await asyncio.sleep(0.01)
+    assert verify(tmp_path).unfolded_bytes > 500
+    fold(tmp_path)
+    assert verify(tmp_path).unfolded_bytes == 0
+    journal.close()
 
 
 def test_a_running_fold_is_not_disturbed(tmp_path):
