@@ -14,7 +14,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +37,14 @@ from telemetry.journal import Journal
 from telemetry.record import BodyPart, RequestRecord
 from telemetry.segments import SegmentReader, list_segments
 from tests.support.raw_client import RawClient
-from tests.support.scripted import LAST_CHUNK, chunk, chunked_head, response
+from tests.support.scripted import (
+    LAST_CHUNK,
+    Script,
+    ScriptedUpstream,
+    chunk,
+    chunked_head,
+    response,
+)
 from tests.support.simulated import playing
 
 WAIT_S = 5.0
@@ -103,7 +111,7 @@ class Plane:
         self.stop()
         if error is None:
             assert self._failure is None
-            assert self.faults == []
+            assert not self.faults, self.faults
 
     def stop(self) -> None:
         """Drop every connection, flush the journal; harmless when said twice."""
@@ -350,3 +358,28 @@ def error_answer(status: str, *headers: str, code: str = "c", type: str = "serve
     """An HTTP answer with an error in OpenAI's shape."""
     error = {"message": "said by the backend", "type": type, "param": None, "code": code}
     return response(json.dumps({"error": error}).encode(), *headers, status=status)
+
+
+@contextmanager
+def serving(
+    directory: Path, *scripts: Script, route: str = "", top: str = ""
+) -> Iterator[tuple[ScriptedUpstream, Plane]]:
+    """A plane in front of one scripted backend `a`."""
+    with (
+        ScriptedUpstream(*scripts) as upstream,
+        Plane(directory, one_backend(upstream.base_url, route, top=top)) as plane,
+    ):
+        yield upstream, plane
+
+
+@contextmanager
+def serving_two(
+    directory: Path, first: Script, second: Script, route: str = "on_failure: [b]", *, top: str = ""
+) -> Iterator[tuple[ScriptedUpstream, ScriptedUpstream, Plane]]:
+    """A plane with backend `a` in front and `b` behind it."""
+    with (
+        ScriptedUpstream(first) as a,
+        ScriptedUpstream(second) as b,
+        Plane(directory, two_backends(a.base_url, b.base_url, route, top=top)) as plane,
+    ):
+        yield a, b, plane
