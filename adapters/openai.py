@@ -98,6 +98,8 @@ class Target:
         if wanted.model_asked != self.backend.model:
             body = splice.apply_one(body, splice.replace_value(body, "model", self._model_json))
             edited = _MODEL_ONLY
+        else:
+            splice.refuse_twice(body, "model")
         hides_usage = False
         if wanted.is_stream and not wanted.includes_usage and self.backend.include_usage:
             usage_edit = _usage_edit(body)

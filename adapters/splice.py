@@ -72,6 +72,13 @@ def replace_value(body: bytes, name: str, value: bytes) -> Edit:
     return set_member(body, name, value)
 
 
+def refuse_twice(body: bytes, name: str) -> None:
+    """Raise DuplicateMember where top-level member `name` might count differently elsewhere."""
+    quoted = b'"%b"' % name.encode()
+    if body.find(quoted, body.find(quoted) + 1) >= 0 or _hides_keys(body):
+        walk(body)
+
+
 def set_member(body: bytes, name: str, value: bytes) -> Edit:
     """The edit that gives member `name` the JSON `value`, adding it where it is missing."""
     if is_absent(body, name):

@@ -1,0 +1,136 @@
+"""The bytes of an answer around its body: head, `x-pointsman-*` lines, framing.
+
+Functions over an exchange: they read what it knows and write nothing to anybody.
+"""
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from adapters.openai import kept_downstream
+
+from . import errors
+from .attempt import Attempt
+from .heads import LAST_CHUNK, Header, chunk, header_lines, response_head
+from .recording import total_cost_usd
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+EVENT_LINES = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
+REQUEST_ID_CHARACTERS_MAX = 128
+
+
+def answer_head(exchange: "Exchange", attempt: Attempt, *, length: int | None) -> bytes:
+    """The head of a backend's answer; `length` None where its end is not known yet.
+
+    Only a whole answer carries its cost: a stream's head leaves before that is known.
+    """
+    assert attempt.head is not None
+    measure_overhead(exchange)
+    headers = kept_downstream(attempt.head.headers)
+    lines = header_lines(headers) + own_lines(exchange, attempt)
+    if attempt.is_streaming:
+        lines += EVENT_LINES
+    if length is not None:
+        exchange.cost_usd = total_cost_usd(exchange.attempts)
+        if exchange.cost_usd is not None:
+            lines += b"x-pointsman-cost-usd: %b\r\n" % decimal(exchange.cost_usd)
+    return head_bytes(exchange, 200, lines + request_id_line(exchange, headers), length)
+
+
+def error_answer(
+    exchange: "Exchange",
+    attempt: Attempt | None,
+    status: int,
+    headers: Sequence[Header],
+    body: bytes,
+) -> bytes:
+    """A whole error: a backend's, or one of ours."""
+    if exchange.decision is not None:
+        measure_overhead(exchange)
+    lines = header_lines(headers) + own_lines(exchange, attempt)
+    lines += request_id_line(exchange, headers)
+    return head_bytes(exchange, status, lines, len(body)) + body
+
+
+def unrecorded(exchange: "Exchange") -> bytes:
+    """Under `fail_closed` an answer that cannot be kept is not given."""
+    exchange.client.closes = True
+    if exchange.head_sent_s is not None:
+        return b""  # the stream ends without its terminator
+    error = errors.capture_unavailable()
+    body = error.body()
+    headers = [(b"content-type", b"application/json"), *error.headers]
+    lines = header_lines(headers) + request_id_line(exchange, headers)
+    return head_bytes(exchange, error.status, lines, len(body)) + body
+
+
+def framed(exchange: "Exchange", data: bytes) -> bytes:
+    """Body bytes as this client's protocol wants them."""
+    return data if exchange.head.is_http_10 or not data else chunk(data)
+
+
+def terminator(exchange: "Exchange") -> bytes:
+    """What ends a body of unknown length."""
+    return b"" if exchange.head.is_http_10 else LAST_CHUNK
+
+
+def head_bytes(exchange: "Exchange", status: int, lines: bytes, length: int | None) -> bytes:
+    """A head from its lines."""
+    head = exchange.head
+    if length is None and head.is_http_10:
+        exchange.client.closes = True  # only the connection's end marks the body's
+    return response_head(
+        status,
+        lines,
+        date=exchange.plane.date,
+        length=length,
+        head=head,
+        closes=exchange.client.closes_behind(head),
+    )
+
+
+def own_lines(exchange: "Exchange", attempt: Attempt | None) -> bytes:
+    """`x-pointsman-*`: on every answer for which a decision was made."""
+    decision = exchange.decision
+    lines = b"x-pointsman-decision-id: %b\r\n" % exchange.id.encode()
+    if decision is None:
+        return lines
+    edited = () if attempt is None else attempt.prepared.edited
+    key = (decision.route.name, None if attempt is None else attempt.backend.name, edited)
+    lines += exchange.wiring.answer_lines.get(key) or exchange.wiring.make_answer_lines(key)
+    lines += b"x-pointsman-attempts: %d\r\n" % len(exchange.attempts)
+    if exchange.overhead_us is not None:
+        lines += b"x-pointsman-overhead-us: %d\r\n" % exchange.overhead_us
+    if attempt is not None and attempt.confidence is not None:
+        lines += b"x-pointsman-confidence: %.4f\r\n" % attempt.confidence
+    return lines
+
+
+def request_id_line(exchange: "Exchange", headers: Sequence[Header]) -> bytes:
+    """Our own `x-request-id` where the backend sent none."""
+    for name, _ in headers:
+        if name == b"x-request-id":
+            return b""
+    return b"x-request-id: req_%b\r\n" % exchange.id.replace("-", "").encode()
+
+
+def measure_overhead(exchange: "Exchange") -> None:
+    """Our own time up to the head: all of it, less what was spent waiting for backends."""
+    elapsed_s = monotonic() - exchange.arrival_s
+    for attempt in exchange.attempts:
+        elapsed_s -= attempt.waited_s
+    exchange.overhead_us = max(0, int(elapsed_s * 1e6))
+
+
+def decimal(value: float) -> bytes:
+    """US dollars without an exponent, to a thousandth of a millionth."""
+    return (f"{value:.9f}".rstrip("0").rstrip(".") or "0").encode()
+
+
+def clean_request_id(value: bytes) -> str | None:
+    """A client's own id, kept for the record: at most 128 of `[A-Za-z0-9._-]`."""
+    text = value[: 4 * REQUEST_ID_CHARACTERS_MAX].decode("ascii", "ignore")
+    kept = "".join(one for one in text if one.isalnum() or one in "._-")
+    return kept[:REQUEST_ID_CHARACTERS_MAX] or None

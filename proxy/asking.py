@@ -1,0 +1,40 @@
+"""An attempt made ready: what one backend will be sent for an exchange."""
+
+from typing import TYPE_CHECKING
+
+from adapters.openai import Wanted
+from policies.steps import OutcomeKind
+
+from .attempt import Attempt
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+
+def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
+    """The next attempt of an exchange, at backend `name`.
+
+    Raises adapters.splice.DuplicateMember where the body holds an edited member twice.
+    """
+    features, decision, body = exchange.features, exchange.decision, exchange.body
+    assert features is not None
+    assert decision is not None
+    assert body is not None
+    route, head = decision.route, exchange.head
+    target = exchange.wiring.targets[name]
+    wants_logprobs = (
+        route.confidence is not None
+        and "logprobs" in route.confidence.signals
+        and target.backend.has_logprobs
+        and not features.wants_logprobs
+    )
+    wanted = Wanted(features.model, features.is_stream, features.include_usage, wants_logprobs)
+    return Attempt(
+        exchange,
+        target.backend,
+        target.prepare(body, wanted, header_lines=head.upstream_lines, query=head.query),
+        kind=kind,
+        choices=features.choices,
+        is_held=route.hold != "none",
+        loop=exchange.plane.loop,
+    )

@@ -1,0 +1,93 @@
+"""The time limits of one exchange: when the next is due, and what happens then.
+
+deadline       of the whole request, shared by all attempts (`timeout.total`)
+first_token    of one attempt, until its first byte
+idle           of one attempt, between two bytes; not while the client is the slow one
+write stall    a client that reads nothing is gone
+comment        silence in a stream is filled, since clients hang up on it
+"""
+
+from typing import TYPE_CHECKING
+
+from policies.words import Timeout
+
+from .answering import framed
+from .attempt import Attempt
+from .heads import RequestHead
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+NEVER_S = float("inf")
+WRITE_STALL_S = 60.0  # nginx's send_timeout
+COMMENT_EVERY_S = 15.0  # undici gives up after five minutes, some load balancers after one
+DEADLINE_DIGITS_MAX = 9
+COMMENT = b": keep-alive\n\n"
+
+
+def allowed_s(head: RequestHead, timeout: Timeout) -> float:
+    """The time for the whole request: the route's, which the client's header can only shorten."""
+    asked = head.own.get(b"deadline-ms")
+    if asked is not None and asked.isdigit() and len(asked) <= DEADLINE_DIGITS_MAX:
+        return min(timeout.total_s, int(asked) / 1000)
+    return timeout.total_s
+
+
+def next_due_s(exchange: "Exchange") -> float:
+    """The nearest moment at which one of the limits is due."""
+    due_s = exchange.deadline_s
+    if exchange.paused_since_s is not None:
+        due_s = min(due_s, exchange.paused_since_s + WRITE_STALL_S)
+    if exchange.attempt is not None and not exchange.attempt.is_ended:
+        due_s = min(due_s, _attempt_due_s(exchange, exchange.attempt))
+    if exchange.head_sent_s is not None:
+        due_s = min(due_s, exchange.last_write_s + COMMENT_EVERY_S)
+    return due_s
+
+
+def act_on_time(exchange: "Exchange", now_s: float) -> None:
+    """Do what the first limit that is over asks for; nothing where none is."""
+    attempt = exchange.attempt
+    paused_s = exchange.paused_since_s
+    if paused_s is not None and now_s >= paused_s + WRITE_STALL_S:
+        exchange.client.abort()
+        exchange.client_gone()
+    elif now_s >= exchange.deadline_s:
+        _out_of_time(exchange)
+    elif attempt is not None and not attempt.is_ended and _is_late(exchange, attempt, now_s):
+        which = "first_token" if attempt.first_byte_s is None else "idle"
+        attempt.abort("timeout", f"no answer within timeout.{which}")
+        exchange.attempt_ended(attempt)
+    elif exchange.head_sent_s is not None and now_s >= exchange.last_write_s + COMMENT_EVERY_S:
+        _comment(exchange, now_s)
+
+
+def _is_late(exchange: "Exchange", attempt: Attempt, now_s: float) -> bool:
+    return exchange.paused_since_s is None and now_s >= _attempt_due_s(exchange, attempt)
+
+
+def _attempt_due_s(exchange: "Exchange", attempt: Attempt) -> float:
+    assert exchange.decision is not None
+    timeout = exchange.decision.route.timeout
+    if attempt.first_byte_s is None:
+        due_s = attempt.started_s + timeout.first_token_s
+    else:
+        due_s = attempt.last_byte_s + timeout.idle_s
+    return min(due_s, exchange.attempt_until_s)
+
+
+def _out_of_time(exchange: "Exchange") -> None:
+    """The deadline of the whole request: an earlier whole answer is better than none."""
+    attempt = exchange.attempt
+    if attempt is not None and not attempt.is_ended:
+        attempt.abort("timeout", "no answer within timeout.total")
+        exchange.attempt_ended(attempt)
+    elif exchange.outcomes:
+        exchange.give_up(exchange.attempts[-1])
+
+
+def _comment(exchange: "Exchange", now_s: float) -> None:
+    if exchange.attempt is not None and exchange.attempt.is_streaming:
+        exchange.tape.add(COMMENT)
+        exchange.client.write(framed(exchange, COMMENT))
+    exchange.last_write_s = now_s
