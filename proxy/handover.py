@@ -19,6 +19,8 @@ from .listening import Address
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn
 TEMPORARY_PREFIX = "pointsman-"
 CONTROL_NAME = "control.sock"
+SOCKET_PATH_BYTES_MAX = 100  # Linux takes 107 bytes, macOS 103
+SHORT_FOLDER = "/tmp"
 
 
 class BindError(PointsmanError):
@@ -179,7 +181,10 @@ def _listen(listening: socket.socket, address: Address) -> socket.socket:
 
 def _bind_control(opened: list[socket.socket]) -> tuple[socket.socket, Path]:
     """A unix socket in a private directory; short, because such paths end at 107 bytes."""
-    path = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX)) / CONTROL_NAME
+    folder = tempfile.gettempdir()
+    if len(folder) + len(TEMPORARY_PREFIX) + len(CONTROL_NAME) + 16 > SOCKET_PATH_BYTES_MAX:
+        folder = SHORT_FOLDER
+    path = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder)) / CONTROL_NAME
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     opened.append(control)
     control.bind(str(path))

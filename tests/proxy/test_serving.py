@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -237,14 +238,20 @@ def wait_for_status(served: Served, secret: str, status: int) -> None:
 
 
 def test_a_tree_leaves_nothing_behind(tmp_path: Path) -> None:
-    environment = {"TMPDIR": str(tmp_path / "tmp")}
-    (tmp_path / "tmp").mkdir()
-    with Served(write_config(tmp_path), environment=environment) as served:
-        pids = [served.process.pid, *served.children().values()]
-        assert list((tmp_path / "tmp").iterdir())
-    assert list((tmp_path / "tmp").iterdir()) == []
+    with TemporaryDirectory(prefix="pm") as short:
+        with Served(write_config(tmp_path), environment={"TMPDIR": short}) as served:
+            pids = [served.process.pid, *served.children().values()]
+            assert list(Path(short).iterdir())
+        assert list(Path(short).iterdir()) == []
     assert not (served.directory / "running.json").exists()
     assert not any(map(is_alive, pids))
+
+
+def test_a_long_temporary_folder_does_not_stop_it(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    with Served(write_config(tmp_path), environment={"TMPDIR": str(long)}) as served:
+        assert status_of(f"http://{served.listen}/healthz") == 200
 
 
 def test_the_listener_speaks_tls_and_a_hangup_takes_a_new_certificate(tmp_path: Path) -> None:
@@ -268,7 +275,7 @@ def worker_generation(state: dict[str, dict[str, dict[str, int]]]) -> int:
     return state["workers"].get("worker 0", {}).get("generation", 0)
 
 
-def status_of(url: str, context: ssl.SSLContext) -> int:
+def status_of(url: str, context: ssl.SSLContext | None = None) -> int:
     """What a client with this trust is answered."""
     with urlopen(url, context=context, timeout=WAIT_S) as answer:
         return int(answer.status)
