@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from .day_store import DayStore, SegmentPlace
+from .finished_days import DayFinisher
 from .fold_batch import FoldBatch, Source
 from .frames import TORN_TAIL, Frame, Scan
 from .learning_store import LearningStore, Progress
@@ -46,6 +47,7 @@ LEARNED_NAME: Final = "policies"
 READS_PER_PASS: Final = 32  # a pass is at most about 0.5 s, so that its caller can do other work
 OPEN_DAYS_MAX: Final = 4
 UNNAMED_AGE_S: Final = 60.0
+FINISH_EVERY_S: Final = 60.0
 ORPHAN_WAIT_S: Final = 60.0  # a writer whose disk is full may be without a segment for a while
 
 
@@ -87,6 +89,8 @@ class Folder:
         self._days: dict[str, DayStore] = {}
         self._sources: dict[str, Source] = {}
         self._troubles: list[str] = []
+        self._finisher = DayFinisher(directory)
+        self._finish_due_s = time.monotonic() + FINISH_EVERY_S
         self._orphan_wait_s = orphan_wait_s
         self._missing_since_s: dict[str, float] = {}
         self._lock = DirectoryLock(directory)
@@ -119,6 +123,8 @@ class Folder:
             reads += self._fold_segment(path, report, READS_PER_PASS - reads)
         report.has_more = reads >= READS_PER_PASS
         report.orphans = self._drop_orphans()
+        if not report.records:
+            self._finish_days()
         return report
 
     def fold_all(self) -> FoldReport:
@@ -268,6 +274,12 @@ class Folder:
             set_aside(path)
             self._troubles.append(f"{path.name}: {error}; set aside as *{DAMAGED_SUFFIX}")
             return DayStore(path)
+
+    def _finish_days(self) -> None:
+        """Where there is nothing to fold, now and then: index a day that is over."""
+        if time.monotonic() >= self._finish_due_s:
+            self._finish_due_s = time.monotonic() + FINISH_EVERY_S
+            self._finisher.finish_one(time.time())
 
     def _find_parts(self) -> set[str]:
         """Days with parts that wait; opening each also brings its schema up to date."""

@@ -93,9 +93,7 @@ create table requests(
   row_crc int) strict;
 create index requests_ts on requests(ts_us);
 create index requests_route on requests(route, ts_us);
-create index requests_input on requests(input_hash) where input_hash is not null;
-create index requests_conv on requests(conversation_id, ts_us) where conversation_id is not null;
-create index requests_user on requests(user_tag) where user_tag is not null;
+-- by input_hash, conversation_id and user_tag: once the day is over, see finished_days.py
 
 -- every candidate of every decision
 create table decisions(
