@@ -32,7 +32,8 @@ SIDE_SUFFIXES: Final = ("-wal", "-shm")
 STATEMENTS_MAX: Final = 256  # one a set of columns that are not null, see bulk_insert
 CACHE_KIB: Final = 16 * 1024
 PAGE_BYTES: Final = {"capture": 16_384, "learning": 4096}
-"""Days hold bodies of some KB (16 KiB: 31.0 us a record, 8: 32.5, 4: 34.7), the other file many small tables."""
+"""Days hold bodies of some KB (16 KiB: 31.0 us a record, 8: 32.5, 4: 34.7); the other file has
+many small tables."""
 CHECKPOINT_PAGES: Final = 2000  # 32 MB of log: pages written often are copied once
 _DAY_FILE: Final = re.compile(r"capture-(\d{4}-\d{2}-\d{2})\.db")
 
