@@ -49,6 +49,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._is_paused = False
         self._has_ended = False
         self._is_closing = False
+        self._has_written_eof = False
+        self._error: Exception | None = None
 
     # -- towards the plain transport ----------------------------------------------------------
 
@@ -70,16 +72,14 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             self._is_paused = False
             self._deliver()
             if not self._has_ended:
-                self.abort()
+                self._break(ConnectionResetError("closed without close_notify"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._is_ready:
             self._finish_handshake(exc or ConnectionResetError("closed during the TLS handshake"))
             return
-        if exc is None and not self._has_ended and not self._is_closing:
-            exc = ConnectionResetError("closed without close_notify")
-        self._inner.connection_lost(exc)
+        self._inner.connection_lost(exc or self._error)
 
     def pause_writing(self) -> None:
         if self._is_ready:
@@ -92,7 +92,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     # -- towards the inner protocol -----------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._is_closing or self._plain is None or not data:
+        if self._is_closing or self._has_written_eof or self._plain is None or not data:
             return
         view = memoryview(data)
         while view:
@@ -103,16 +103,27 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self.write(b"".join(list_of_data))
 
     def can_write_eof(self) -> bool:
-        return False
+        return True
+
+    def write_eof(self) -> None:
+        """Send close_notify and FIN behind what was written, and read on."""
+        if self._is_closing or self._has_written_eof or self._plain is None:
+            return
+        self._has_written_eof = True
+        self._notify()
+        self._plain.write_eof()
 
     def close(self) -> None:
-        """Send close_notify behind what was written, then close."""
+        """Send close_notify behind what was written, then close.
+
+        As with TCP, input that is still to be read makes a reset of it, and the peer may lose
+        what was written: see `write_eof`.
+        """
         if self._is_closing or self._plain is None:
             return
         self._is_closing = True
-        with contextlib.suppress(ssl.SSLError):  # WantRead: the peer's answer is not waited for
-            self._tls.unwrap()
-        self._flush()
+        if not self._has_written_eof:
+            self._notify()
         self._plain.close()
 
     def abort(self) -> None:
@@ -171,6 +182,20 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._finish_handshake(None)
         self._deliver()
 
+    def _notify(self) -> None:
+        """Say close_notify. Input is kept out of its sight: it would take it for the peer's."""
+        unread = self._incoming.read()
+        with contextlib.suppress(ssl.SSLError):  # WantRead: the peer's answer is not waited for
+            self._tls.unwrap()
+        self._incoming.write(unread)
+        self._flush()
+
+    def _break(self, error: Exception) -> None:
+        """The peer's fault, which `connection_lost` tells the inner protocol."""
+        if not self._is_closing:
+            self._error = error
+            self.abort()
+
     def _finish_handshake(self, error: Exception | None) -> None:
         report, self._on_handshake = self._on_handshake, lambda error: None
         report(error)
@@ -182,12 +207,13 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
                 data = self._tls.read(READ_BYTES)
             except ssl.SSLWantReadError:
                 break
-            except ssl.SSLError:
-                self.abort()
+            except ssl.SSLError as error:
+                self._break(error)
                 break
             if not data:
                 self._has_ended = True
-                self._inner.eof_received()
+                if not self._inner.eof_received():
+                    self.close()
                 break
             self._inner.data_received(data)
         self._flush()
