@@ -26,53 +26,38 @@ CHOICES_MAX = 1024
 class ChatReader:
     """Reads one chat completion, `stream` or whole; `choices` is how many were asked for."""
 
-    __slots__ = (
-        "_decoder",
-        "_events",
-        "_finished",
-        "_has_seen_done",
-        "_logprobs",
-        "_text",
-        "_text_chars",
-        "choices",
-        "error",
-        "finish_reason",
-        "has_answer",
-        "has_data",
-        "has_done",
-        "has_tool_calls",
-        "is_unparsed",
-        "model",
-        "response_id",
-        "usage",
-    )
+    # Defaults stand on the class: setting twenty of them per attempt costs 1 us.
+    usage = Usage()
+    finish_reason: str | None = None
+    model: str | None = None
+    response_id: str | None = None
+    error: bytes | None = None
+    has_done = False
+    """Nothing of the answer is to come: `[DONE]` was seen, and the end of its coding."""
+    has_data = False
+    has_answer = False
+    has_tool_calls = False
+    is_unparsed = False
+    _has_seen_done = False
+    _decoder: Decoder | None = None
+    _events: EventBuffer | None = None
+    _text_chars = 0
 
-    def __init__(self, choices: int = 1) -> None:
+    def __init__(self, choices: int = 1, *, keeps_text: bool = True) -> None:
+        """`keeps_text` False: nobody will judge the answer, so chunks of text are not parsed."""
         self.choices = choices
-        self.usage = Usage()
-        self.finish_reason: str | None = None
-        self.model: str | None = None
-        self.response_id: str | None = None
-        self.error: bytes | None = None
-        self.has_done = False
-        """Nothing of the answer is to come: `[DONE]` was seen, and the end of its coding."""
-        self.has_data = False
-        self.has_answer = False
-        self.has_tool_calls = False
-        self.is_unparsed = False
-        self._has_seen_done = False
-        self._decoder: Decoder | None = None
-        self._events: EventBuffer | None = None
+        self._is_skipping = not keeps_text and choices == 1
         self._finished: set[int] = set()
         self._text: list[str] = []
-        self._text_chars = 0
         self._logprobs: list[float] = []
 
     @property
     def is_complete(self) -> bool:
         """The upstream has said that its answer is whole, or nobody but the client can read it."""
-        if self._has_seen_done or len(self._finished) >= self.choices:
+        if len(self._finished) >= self.choices:
             return True
+        if self._has_seen_done:
+            return self.error is None  # vLLM reports a failure and says [DONE] all the same
         return self._decoder is not None and self._decoder.state == "opaque"
 
     @property
@@ -115,6 +100,8 @@ class ChatReader:
     def read_payload(self, payload: bytes) -> None:
         """Read the data of one event."""
         self.has_data = True
+        if self._is_skipping and self.has_answer and _says_nothing(payload):
+            return
         if payload.startswith(b"[DONE]"):
             self._has_seen_done = True
             self.has_done = self._decoder is None
@@ -180,6 +167,18 @@ class ChatReader:
         if isinstance(text, str) and text and self._text_chars < TEXT_CHARS_MAX:
             self._text.append(text)
             self._text_chars += len(text)
+
+
+def _says_nothing(payload: bytes) -> bool:
+    """Whether a chunk holds text and no more: a search of 0.2 us instead of parsing for 2.
+
+    Inside JSON text quotes are escaped, so these words can only be the chunk's own members.
+    """
+    return (
+        b'"finish_reason":null' in payload
+        and (b'"usage"' not in payload or b'"usage":null' in payload)
+        and b'"error"' not in payload
+    )
 
 
 def _usage(reported: ReportedUsage) -> Usage:

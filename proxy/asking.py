@@ -35,6 +35,7 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
         target.prepare(body, wanted, header_lines=head.upstream_lines, query=head.query),
         kind=kind,
         choices=features.choices,
+        is_judged=route.confidence is not None,
         is_held=route.hold != "none",
         loop=exchange.plane.loop,
     )

@@ -18,6 +18,8 @@ from adapters.pool import Call, Pool
 from adapters.sse import EventBuffer
 from policies.steps import Outcome, OutcomeKind
 
+from .relay import hide_in_events, hide_logprobs
+
 HELD_BYTES_MAX = 4 << 20
 """A whole answer is held to be read and judged up to this size; a larger one streams through."""
 ERROR_BYTES_MAX = 1 << 20
@@ -62,6 +64,8 @@ class Attempt:
     confidence: float | None = None
     cost_usd: float | None = None
     """From the reported usage; set when the attempt has ended."""
+    is_coded = False
+    """Compressed although we asked for identity: the bytes pass as they are."""
     has_streamed = False
     is_ended = False
     served_at_once = 1
@@ -75,6 +79,7 @@ class Attempt:
         *,
         kind: OutcomeKind,
         choices: int,
+        is_judged: bool,
         is_held: bool,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -85,7 +90,7 @@ class Attempt:
         self.backend = backend
         self.prepared = prepared
         self.kind: OutcomeKind = kind
-        self.reader = ChatReader(choices)
+        self.reader = ChatReader(choices, keeps_text=is_judged)
         self.started_s = self.last_byte_s = self.ended_s = monotonic()
 
     def __repr__(self) -> str:
@@ -136,6 +141,19 @@ class Attempt:
             self._body = [b"".join(self._body)]
         return self._body[0] if self._body else b""
 
+    def shown(self, data: bytes) -> bytes:
+        """What of the answer's bytes the client is to see: not what only we asked for."""
+        prepared = self.prepared
+        if self.is_coded or self._mode == "oversize":
+            return data
+        if self._mode == "events":
+            if prepared.hides_usage or prepared.hides_logprobs:
+                return hide_in_events(
+                    data, usage=prepared.hides_usage, logprobs=prepared.hides_logprobs
+                )
+            return data
+        return hide_logprobs(data) if prepared.hides_logprobs else data
+
     @property
     def status(self) -> int | None:
         """The backend's HTTP status."""
@@ -169,6 +187,11 @@ class Attempt:
         if head.status == 200 and kind.lower().startswith(b"text/event-stream"):
             self._mode = "events"
             self._events = EventBuffer()
+        coding = head.header(b"content-encoding")
+        if coding is not None and self.reader.set_coding(coding):
+            self.is_coded = True
+            if self._events is not None:
+                self._events.is_opaque = True
 
     def on_data(self, data: bytes, *, is_end: bool) -> None:
         if self.is_ended:

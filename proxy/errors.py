@@ -146,3 +146,9 @@ def deadline_exceeded(which: str) -> DownstreamError:
 def _try_later(code: str, message: str) -> DownstreamError:
     headers = ((b"retry-after", b"1"),)
     return DownstreamError(503, SERVER, code, message, headers=headers)
+
+
+CUT_EVENT = b"data: %b\n\n" % error_json(
+    "The backend broke off in the middle of its answer.", type=SERVER, code="upstream_cut"
+)
+"""Ends a stream that its backend cut; clients raise on it."""

@@ -41,7 +41,7 @@ from .errors import DownstreamError
 from .heads import RequestHead
 from .judging import judge_answer
 from .recording import Ending, Packed, Tape, lower_level, record_of, total_cost_usd
-from .relay import hide_in_events, hide_logprobs
+from .relay import without_done
 from .timing import NEVER_S, act_on_time, allowed_s, next_due_s
 from .wiring import Wiring
 
@@ -147,7 +147,8 @@ class Exchange:
     def pause(self) -> None:
         """The client reads slower than the backend writes."""
         self.paused_since_s = monotonic()
-        self._arm()
+        if not self._is_over:
+            self._arm()
         if self.attempt is not None:
             self.attempt.pause_reading()
 
@@ -155,7 +156,10 @@ class Exchange:
         """The client reads again."""
         self.paused_since_s = None
         if self.attempt is not None:
+            self.attempt.last_byte_s = monotonic()  # the pause was the client's, not the backend's
             self.attempt.resume_reading()
+        if not self._is_over:
+            self._arm()
 
     def crashed(self) -> None:
         """A defect of ours: this request gets a 500, nobody else notices."""
@@ -233,11 +237,7 @@ class Exchange:
         if self._is_over:
             return
         try:
-            prepared = attempt.prepared
-            if attempt.is_streaming and (prepared.hides_usage or prepared.hides_logprobs):
-                data = hide_in_events(
-                    data, usage=prepared.hides_usage, logprobs=prepared.hides_logprobs
-                )
+            data = attempt.shown(data)
             if attempt.reader.has_done:
                 self._held_tail = data  # the terminal bytes wait for the record
             elif data:
@@ -294,16 +294,11 @@ class Exchange:
 
     def _answer(self, attempt: Attempt) -> None:
         """A whole answer that was held goes out at once, head and all."""
-        prepared, body = attempt.prepared, attempt.body
+        body = attempt.shown(attempt.body)
         length: int | None = None
         if attempt.is_streaming:
-            body = hide_in_events(
-                body, usage=prepared.hides_usage, logprobs=prepared.hides_logprobs
-            )
             last = framed(self, body) + terminator(self)
         else:
-            if prepared.hides_logprobs:
-                body = hide_logprobs(body)
             last, length = body, len(body)
         self.tape.add(body)
         self._last = answer_head(self, attempt, length=length) + last
@@ -334,12 +329,13 @@ class Exchange:
 
     def _cut(self, failure: str, attempt: Attempt | None) -> None:
         """The answer broke off after the client saw some of it: an error event, no clean end."""
-        if attempt is not None and attempt.is_streaming:
-            message = "The backend broke off in the middle of its answer."
-            event = errors.error_json(message, type=errors.SERVER, code="upstream_cut")
-            event = b"data: " + event + b"\n\n"
-            self.tape.add(event)
-            self._last = framed(self, event)
+        if attempt is not None and attempt.is_streaming and not attempt.is_coded:
+            events = without_done(self._held_tail)
+            if attempt.reader.error is None:  # else the backend has told it already
+                events += errors.CUT_EVENT
+            self.tape.add(events)
+            head = b"" if self.head_sent_s else answer_head(self, attempt, length=None)
+            self._last = head + framed(self, events)
         self._is_cut = True
         self._end("upstream_cut", http_status=200, error_type=failure, won=attempt)
 

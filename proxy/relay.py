@@ -43,6 +43,15 @@ def hide_in_events(data: bytes, *, usage: bool, logprobs: bool) -> bytes:
     return b"".join(kept)
 
 
+def without_done(data: bytes) -> bytes:
+    """Whole events without `[DONE]`: what remains of the end of an answer that was cut."""
+    return b"".join(
+        event
+        for event in split_events(data)
+        if not (event_data(event) or b"").startswith(b"[DONE]")
+    )
+
+
 def hide_logprobs(body: bytes) -> bytes:
     """A completion or chunk whose choices say `"logprobs": null`."""
     try:

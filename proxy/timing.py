@@ -38,7 +38,7 @@ def next_due_s(exchange: "Exchange") -> float:
     due_s = exchange.deadline_s
     if exchange.paused_since_s is not None:
         due_s = min(due_s, exchange.paused_since_s + WRITE_STALL_S)
-    if exchange.attempt is not None and not exchange.attempt.is_ended:
+    elif exchange.attempt is not None and not exchange.attempt.is_ended:
         due_s = min(due_s, _attempt_due_s(exchange, exchange.attempt))
     if exchange.head_sent_s is not None:
         due_s = min(due_s, exchange.last_write_s + COMMENT_EVERY_S)

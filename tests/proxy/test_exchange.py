@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from proxy import exchange
+from proxy import timing
 from tests.support.certificates import make_certificates
 from tests.support.plane import (
     ASKED,
@@ -109,7 +109,6 @@ def test_a_model_named_twice_reaches_no_backend_in_two_ways(tmp_path: Path) -> N
         assert b"evil" not in b"".join(up.requests)
 
 
-@pytest.mark.xfail(strict=True, reason="duplicates are only seen where an edit is made")
 def test_a_model_named_twice_reaches_no_backend_though_no_edit_is_needed(tmp_path: Path) -> None:
     with ScriptedUpstream([request, whole_answer()] * 9) as up:
         declared = f"adapter: openai, base_url: '{up.base_url}', model: a"
@@ -436,7 +435,6 @@ def test_an_error_as_first_event_lets_another_answer(tmp_path: Path) -> None:
         assert answer.header("x-pointsman-backend") == "b"
 
 
-@pytest.mark.xfail(strict=True, reason="[DONE] behind an error event counts as complete")
 def test_an_error_in_mid_stream_is_no_complete_answer(tmp_path: Path) -> None:
     """vLLM reports a failure as an event and ends with [DONE] all the same."""
     said = b'data: {"error":{"message":"out of memory","type":"t","code":500}}\n\n'
@@ -488,7 +486,7 @@ def test_an_unreadable_stream_is_marked(tmp_path: Path) -> None:
 def test_silence_is_filled_with_comments_between_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "COMMENT_EVERY_S", 0.1)
+    monkeypatch.setattr(timing, "COMMENT_EVERY_S", 0.1)
     half = event("y")
     script = [
         request, chunked_head(), chunk(event("x")), chunk(half[:20]), stall(0.35),
@@ -900,7 +898,6 @@ def test_a_slow_reader_pauses_the_backend(tmp_path: Path) -> None:
         assert kept.response == answer.body == BLOCK * count + event(finish="stop") + DONE
 
 
-@pytest.mark.xfail(strict=True, reason="the idle limit runs while the client pauses")
 def test_a_pause_of_the_client_is_not_the_backends(tmp_path: Path) -> None:
     """While the client does not read, the backend is not read either: it is not idle."""
     script = [
@@ -923,8 +920,8 @@ def test_a_pause_of_the_client_is_not_the_backends(tmp_path: Path) -> None:
 def test_a_client_that_stops_reading_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "WRITE_STALL_S", 0.3)
-    monkeypatch.setattr(exchange, "COMMENT_EVERY_S", 0.1)
+    monkeypatch.setattr(timing, "WRITE_STALL_S", 0.3)
+    monkeypatch.setattr(timing, "COMMENT_EVERY_S", 0.1)
     script = [request, chunked_head(), repeat(chunk(BLOCK), 4000)]
     with serving(tmp_path, script) as (up, plane), slow_client(plane) as client:
         client.send(post(STREAMED))
@@ -967,7 +964,6 @@ def test_a_large_tls_answer_loses_no_tail(tmp_path: Path, end: Step) -> None:
                 assert ask(plane).body == said
 
 
-@pytest.mark.xfail(strict=True, reason="nobody closes behind a backend's close_notify")
 def test_a_body_until_close_ends_with_close_notify_over_tls(tmp_path: Path) -> None:
     """And the connection is closed by us too: the backend may wait for that."""
     certificates = make_certificates(tmp_path)
