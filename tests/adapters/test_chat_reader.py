@@ -209,6 +209,13 @@ def test_an_error_event_is_told_apart_from_an_answer() -> None:
     assert read([chunk("a", error=None)]).error is None
 
 
+def test_done_behind_an_error_is_no_complete_answer() -> None:
+    error = b'data: {"error": {"message": "out of memory"}}\n\n'
+    reader = read([chunk("half") + error + DONE])
+    assert reader.has_done
+    assert not reader.is_complete
+
+
 def test_tool_calls_and_logprobs_of_the_first_choice() -> None:
     logprobs = {"content": [{"token": "a", "logprob": -0.25, "top_logprobs": []}]}
     stream = (

@@ -147,6 +147,23 @@ async def test_a_close_notify_is_a_clean_end(certificates: Certificates) -> None
             assert inner.data == BODY
 
 
+@on_uvloop
+async def test_a_close_notify_is_answered_though_tcp_stays_open(certificates: Certificates) -> None:
+    def notify_and_wait(connection: Connection) -> None:
+        plain = connection._socket
+        assert isinstance(plain, ssl.SSLSocket)
+        plain.settimeout(5)
+        connection._socket = plain.unwrap()
+
+    with talk(certificates, b"abc", notify_and_wait) as upstream:
+        async with connected(upstream.port, certificates.client_context()) as (_, inner):
+            async with asyncio.timeout(3):
+                assert await inner.lost is None
+            assert inner.data == b"abc"
+        peer = await in_thread(upstream.wait_until_finished)
+        assert (peer.handshake_error, peer.failure) == (None, None)
+
+
 @pytest.mark.parametrize("end", [fin, reset], ids=["FIN", "RST"])
 @on_uvloop
 async def test_an_end_without_close_notify_is_not_clean(
