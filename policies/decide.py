@@ -14,11 +14,11 @@ from collections.abc import Mapping
 import msgspec
 
 from .compiled_route import CompiledRoute, PlanStep, quantile_word, span_word, usd_word
-from .features import Features
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
 from .learned import Learned
 from .policy import Policy, RouteMatch
 from .prediction import Prediction
+from .request import Features
 from .words import CostLimit, Preference, Route
 
 CHOICES_MAX = 4096

@@ -12,11 +12,19 @@ backend, not this program, judges the rest of the request.
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from pointsman.errors import PointsmanError
+from .request import (
+    ChatRequest,
+    Features,
+    Message,
+    RequestError,
+    ResponseFormat,
+    ResponseKind,
+    Tool,
+)
 
 LABELS_MAX = 16  # as many as OpenAI's metadata holds
 LABEL_BYTES_MAX = 128
@@ -24,87 +32,12 @@ CONVERSATION_BYTES_MAX = 128
 TASKS_KEPT = 1024  # task hashes remembered, 4 MB of prompts at most
 TASK_BYTES_KEPT = 4096
 
-ResponseFormat = Literal["json_object", "json_schema"]
-
-_EMPTY = msgspec.Raw(b"")
 _SYSTEM_ROLES = ("system", "developer")
 
-
-class RequestError(PointsmanError):
-    """The client's request cannot be read. `param` and `code` as in OpenAI's error body."""
-
-    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.code = code
-
-
-class ChatRequest(msgspec.Struct, frozen=True):
-    """The envelope of a chat completion request; everything but `model` and `stream` unjudged."""
-
-    model: str
-    stream: bool | None = None
-    messages: msgspec.Raw = _EMPTY
-    tools: msgspec.Raw = _EMPTY
-    functions: msgspec.Raw = _EMPTY
-    metadata: Any = None
-    user: Any = None
-    max_tokens: Any = None
-    max_completion_tokens: Any = None
-    n: Any = None
-    response_format: msgspec.Raw = _EMPTY
-    logprobs: Any = None
-    stream_options: Any = None
-
-
-class Features(msgspec.Struct, frozen=True):
-    """All that a decision reads of one request."""
-
-    model: str
-    labels: dict[str, str]
-    labels_ignored: int
-    """Labels left out: beyond 16, over 128 bytes, or not text."""
-    task: str
-    """The label `task`, else a hash of system prompt and tool names."""
-    conversation: str
-    user: str | None
-    prompt_bytes: int
-    """JSON bytes of messages and tools; of the whole body where there are none."""
-    max_tokens: int | None
-    """The client's own limit on output tokens of one choice."""
-    is_stream: bool
-    choices: int
-    has_tools: bool
-    has_images: bool
-    response_format: ResponseFormat | None
-    wants_logprobs: bool
-    include_usage: bool
-
-
-class _Message(msgspec.Struct):
-    role: Any = None
-    content: msgspec.Raw = _EMPTY
-
-
-class _Function(msgspec.Struct):
-    name: str = ""
-
-
-class _Tool(msgspec.Struct):
-    function: _Function = msgspec.field(default_factory=_Function)
-    name: str = ""
-
-
-class _Kind(msgspec.Struct):
-    type: Any = None
-    json_schema: msgspec.Raw = _EMPTY
-
-
 _decode_chat = msgspec.json.Decoder(ChatRequest).decode
-_decode_messages = msgspec.json.Decoder(list[_Message]).decode
-_decode_tools = msgspec.json.Decoder(list[_Tool]).decode
-_decode_kind = msgspec.json.Decoder(_Kind).decode
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
+_decode_tools = msgspec.json.Decoder(list[Tool]).decode
+_decode_kind = msgspec.json.Decoder(ResponseKind).decode
 
 
 def parse_chat(body: bytes) -> ChatRequest:
@@ -238,7 +171,7 @@ def _survey_messages(raw: msgspec.Raw) -> tuple[bytes, bytes, bool]:
     return system or b"", user or b"", has_images
 
 
-def _messages(raw: msgspec.Raw) -> list[_Message]:
+def _messages(raw: msgspec.Raw) -> list[Message]:
     try:
         return _decode_messages(raw) if raw else []
     except (msgspec.DecodeError, RecursionError):
@@ -259,14 +192,14 @@ def _has_items(raw: msgspec.Raw) -> bool:
     return text.startswith(b"[") and bool(text.strip(b"[] \t\r\n"))
 
 
-def _tools(raw: msgspec.Raw) -> list[_Tool]:
+def _tools(raw: msgspec.Raw) -> list[Tool]:
     try:
         return _decode_tools(raw) if raw else []
     except (msgspec.DecodeError, RecursionError):
         return []
 
 
-def _response_kind(raw: msgspec.Raw) -> _Kind | None:
+def _response_kind(raw: msgspec.Raw) -> ResponseKind | None:
     try:
         return _decode_kind(raw) if raw else None
     except (msgspec.DecodeError, RecursionError):

@@ -13,11 +13,12 @@ from pointsman.tokens import Usage
 
 from .decide import Decision, World, decide
 from .facts import BackendFacts
-from .features import ChatRequest, Features, read_features
+from .features import read_features
 from .glob import example
 from .inquiry import SAMPLES_MIN
 from .learned import Learned, Observation
 from .policy import Policy
+from .request import ChatRequest, Features
 from .words import Probe, ProbeWorld, Route
 
 PROBE_TASK = "probe"

@@ -14,13 +14,8 @@ from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
 from policies.decide import Decision, decide
-from policies.features import (
-    ChatRequest,
-    Features,
-    RequestError,
-    parse_chat,
-    read_features,
-)
+from policies.features import parse_chat, read_features
+from policies.request import ChatRequest, Features, RequestError
 from policies.steps import Accept, Ask, GiveUp, Outcome, OutcomeKind, next_step
 from telemetry.ids import new_id
 from telemetry.record import CaptureLevel, Status

@@ -8,8 +8,9 @@ nothing about speed, and one whose client left says nothing about its end.
 from collections.abc import Iterator
 
 from pointsman.tokens import Usage
-from policies.features import RequestError, parse_chat
+from policies.features import parse_chat
 from policies.learned import Observation
+from policies.request import RequestError
 from telemetry.record import AttemptRecord, RequestRecord
 
 UNKNOWN_TASK = "other"

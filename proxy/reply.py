@@ -3,6 +3,7 @@ for what is not a recordable request."""
 
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -73,8 +74,7 @@ class Reply:
 
     def _content(self) -> tuple[int, object] | DownstreamError:
         path, method = self._head.path, self._head.method
-        is_model = path.startswith(MODELS_PATH + b"/") and len(path) > len(MODELS_PATH) + 1
-        allowed = b"GET" if is_model else ALLOWED.get(path)
+        allowed = allowed_method(path)
         if allowed is None:
             return errors.unknown_url()
         if method != allowed:
@@ -89,7 +89,7 @@ class Reply:
         return self._one_model(path[len(MODELS_PATH) + 1 :])
 
     def _one_model(self, name: bytes) -> tuple[int, object] | DownstreamError:
-        text = name.decode("utf-8", "replace")
+        text = unquote_to_bytes(name).decode("utf-8", "replace")  # a name may hold a slash
         return (200, _model(text)) if text in self._names() else errors.model_not_found()
 
     def _names(self) -> tuple[str, ...]:
@@ -112,6 +112,12 @@ class Reply:
         )
         self._client.write(head if self._head.method == b"HEAD" else head + body)
         self._client.response_done(keeps_alive=not closes)
+
+
+def allowed_method(path: bytes) -> bytes | None:
+    """The one method a path is served with; None where it is not served."""
+    is_model = path.startswith(MODELS_PATH + b"/") and len(path) > len(MODELS_PATH) + 1
+    return b"GET" if is_model else ALLOWED.get(path)
 
 
 def _model(name: str) -> dict[str, object]:

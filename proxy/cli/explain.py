@@ -53,7 +53,8 @@ def _explain(
 ) -> dict[str, Any]:
     from policies.decide import World, decide
     from policies.explain import decision_json
-    from policies.features import RequestError, parse_chat, read_features
+    from policies.features import parse_chat, read_features
+    from policies.request import RequestError
     from telemetry.ids import new_id
 
     try:

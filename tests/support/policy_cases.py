@@ -10,10 +10,11 @@ from pointsman.decoding import Findings
 from pointsman.document import MapNode, parse
 from pointsman.tokens import Price, Usage
 from policies.facts import BackendFacts, Expect
-from policies.features import ChatRequest, Features, parse_chat, read_features
+from policies.features import parse_chat, read_features
 from policies.language import load_policy
 from policies.learned import Learned, Observation
 from policies.policy import Policy, RouteMatch
+from policies.request import ChatRequest, Features
 
 FILE = "policy.yaml"
 

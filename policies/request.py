@@ -1,0 +1,93 @@
+"""A chat request as types: the envelope that is decoded, and the features made of it.
+
+Types alone, so that what reads them (features.py) can be compiled.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from pointsman.errors import PointsmanError
+
+ResponseFormat = Literal["json_object", "json_schema"]
+
+NOTHING = msgspec.Raw(b"")
+
+
+class RequestError(PointsmanError):
+    """The client's request cannot be read. `param` and `code` as in OpenAI's error body."""
+
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """The envelope of a chat completion request; everything but `model` and `stream` unjudged."""
+
+    model: str
+    stream: bool | None = None
+    messages: msgspec.Raw = NOTHING
+    tools: msgspec.Raw = NOTHING
+    functions: msgspec.Raw = NOTHING
+    metadata: Any = None
+    user: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    n: Any = None
+    response_format: msgspec.Raw = NOTHING
+    logprobs: Any = None
+    stream_options: Any = None
+
+
+class Features(msgspec.Struct, frozen=True):
+    """All that a decision reads of one request."""
+
+    model: str
+    labels: dict[str, str]
+    labels_ignored: int
+    """Labels left out: beyond 16, over 128 bytes, or not text."""
+    task: str
+    """The label `task`, else a hash of system prompt and tool names."""
+    conversation: str
+    user: str | None
+    prompt_bytes: int
+    """JSON bytes of messages and tools; of the whole body where there are none."""
+    max_tokens: int | None
+    """The client's own limit on output tokens of one choice."""
+    is_stream: bool
+    choices: int
+    has_tools: bool
+    has_images: bool
+    response_format: ResponseFormat | None
+    wants_logprobs: bool
+    include_usage: bool
+
+
+class Message(msgspec.Struct):
+    """One message; its content stays raw."""
+
+    role: Any = None
+    content: msgspec.Raw = NOTHING
+
+
+class Function(msgspec.Struct):
+    """A function's name."""
+
+    name: str = ""
+
+
+class Tool(msgspec.Struct):
+    """A tool, in the present form or the older one of `functions`."""
+
+    function: Function = msgspec.field(default_factory=Function)
+    name: str = ""
+
+
+class ResponseKind(msgspec.Struct):
+    """The client's `response_format`."""
+
+    type: Any = None
+    json_schema: msgspec.Raw = NOTHING
