@@ -36,7 +36,7 @@ from telemetry.frames import Frame, Kind
 from telemetry.journal import Journal
 from telemetry.record import BodyPart, RequestRecord
 from telemetry.segments import SegmentReader, list_segments
-from tests.support.raw_client import RawClient
+from tests.support.raw_client import Answer, RawClient
 from tests.support.scripted import (
     LAST_CHUNK,
     Script,
@@ -383,3 +383,9 @@ def serving_two(
         Plane(directory, two_backends(a.base_url, b.base_url, route, top=top)) as plane,
     ):
         yield a, b, plane
+
+
+def ask(plane: Plane, body: bytes | dict[str, Any] = ASKED, *headers: str) -> Answer:
+    """One request on a connection of its own."""
+    with plane.client() as client:
+        return client.ask(body, *headers)
