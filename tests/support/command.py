@@ -1,12 +1,15 @@
 """The `pointsman` command as an operator runs it: a process of its own, its output read."""
 
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 300.0
 PROGRAM = (sys.executable, "-m", "proxy.cli")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,3 +52,21 @@ def all_captures(config: Path, *words: str) -> list[dict[str, Any]]:
     finished = command("captures", "--json", *words, config=config)
     assert finished.code == 0, finished.errors
     return [json.loads(line) for line in finished.output.splitlines()]
+
+
+@contextmanager
+def follow_captures(config: Path) -> Iterator[Iterator[str]]:
+    """Lines of `captures --json --follow` as they come, once it follows."""
+    process = subprocess.Popen(
+        [*PROGRAM, "captures", "--json", "--follow", "--config", str(config)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield iter(process.stdout.readline, "")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(TIMEOUT_S)
+        process.stdout.close()
