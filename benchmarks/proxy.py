@@ -227,6 +227,13 @@ def pick_cores(*, is_pinned: bool) -> tuple[int | None, int | None]:
 @click.option("--only", multiple=True, type=click.Choice(SCENARIO_NAMES), help="Only these loads.")
 @click.option("--rounds", type=click.IntRange(1, 20), help="Rounds (3; with --quick 1).")
 @click.option("--durability", type=click.Choice(["process", "power"]), default="process")
+@click.option(
+    "--pointsman",
+    "binary",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=servers.POINTSMAN,
+    help="The program to measure (this environment's).",
+)
 @click.option("--without-pointsman", is_flag=True, help="Only the direct and the nginx rows.")
 @click.option("--without-nginx", is_flag=True, help="No nginx rows, and no ratios.")
 @click.option("--pin/--no-pin", default=True, help="Hold each side to one core (taskset).")
@@ -238,6 +245,7 @@ def main(
     only: tuple[str, ...],
     rounds: int | None,
     durability: str,
+    binary: Path,
     without_pointsman: bool,
     without_nginx: bool,
     pin: bool,
@@ -250,7 +258,7 @@ def main(
         scenarios=[s for s in scenarios(quick=quick) if not only or s.name in only],
         rounds=rounds or (1 if quick else 3),
         starts=1 if quick else STARTS,
-        pointsman=None if without_pointsman else servers.POINTSMAN,
+        pointsman=None if without_pointsman else binary.absolute(),
         durability=durability,
         with_nginx=not without_nginx,
         load_core=load_core,

@@ -11,11 +11,9 @@ identity and the seed as arguments. The order of things:
 import math
 from collections.abc import Mapping
 
-import msgspec
-
-from .compiled_route import CompiledRoute, PlanStep, quantile_word, span_word, usd_word
+from .compiled_route import CompiledRoute, quantile_word, span_word, usd_word
+from .decision import Candidate, Choice, Decision, World
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
-from .learned import Learned
 from .policy import Policy, RouteMatch
 from .prediction import Prediction
 from .request import Features
@@ -23,54 +21,6 @@ from .words import CostLimit, Preference, Route
 
 CHOICES_MAX = 4096
 """Kinds of request whose choice is kept; about 1 KB each."""
-
-
-class World(msgspec.Struct, frozen=True):
-    """The state of the world a decision is made in."""
-
-    learned: Learned
-    in_flight: Mapping[str, int] = {}
-    """Requests each backend is serving now."""
-    unavailable: Mapping[str, str] = {}
-    """Backends not to be asked, with the reason."""
-    certified: frozenset[str] = frozenset()
-    """Routes whose `require.error` holds by a certified lock."""
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """One candidate as the decision saw it. `None` is unknown."""
-
-    backend: str
-    eligible: bool
-    cost_usd: float | None
-    latency_p50_s: float | None
-    latency_p95_s: float | None
-    latency_p_within: float | None
-    """P(T <= the route's budget); None without a budget too."""
-    p_acceptable: float | None
-    propensity: float
-    """The probability with which this decision took it."""
-    prior: bool
-    """`expect:` stands in for a figure that was not measured yet."""
-    reason: str
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """What was chosen, why, and what may follow."""
-
-    decision_id: str
-    route: Route
-    policy: str
-    """Digest of the policy."""
-    chosen: str | None
-    """None: refused by `if_none: reject`."""
-    reason: str
-    candidates: tuple[Candidate, ...]
-    """In the route's order."""
-    plan: tuple[PlanStep, ...]
-    seed: int
-    state: str
-    """Name of the learned state that was read."""
 
 
 class _View:
@@ -85,15 +35,6 @@ class _View:
         """Of prior tokens where nothing else is known."""
         self.cost_usd = rank_usd if prediction.cost.is_known else None
         self.failure: str | None = None
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """What a decision is before it has an identity: the same for all requests of a kind."""
-
-    chosen: str | None
-    reason: str
-    candidates: tuple[Candidate, ...]
-    plan: tuple[PlanStep, ...]
 
 
 def decide(

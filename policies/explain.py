@@ -1,7 +1,7 @@
 """A decision as plain JSON data, in the one shape that CLI, admin port and store share."""
 
 from .compiled_route import PlanStep
-from .decide import Candidate, Decision
+from .decision import Candidate, Decision
 
 USD_DECIMALS = 9  # a thousandth of a millionth of a dollar: less than one cheap token
 

@@ -11,7 +11,8 @@ import msgspec
 
 from pointsman.tokens import Usage
 
-from .decide import Decision, World, decide
+from .decide import decide
+from .decision import Decision, World
 from .facts import BackendFacts
 from .features import read_features
 from .glob import example

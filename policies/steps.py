@@ -15,15 +15,10 @@ the time left, else the next backend is asked at once.
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Literal
 
-import msgspec
-
-from .decide import Decision
+from .decision import Decision
+from .step import Accept, Ask, GiveUp, Outcome, Step
 from .words import ConfidenceRule, Escalate
-
-StepKind = Literal["retry", "fallback", "escalation"]
-OutcomeKind = Literal["primary", "retry", "fallback", "escalation"]
 
 ATTEMPTS_MAX = 3
 RETRIES_MAX = 2
@@ -38,49 +33,6 @@ RETRYABLE_CLIENT_STATUSES = frozenset({408, 409, 425, 429})
 """4xx that another attempt may cure; all others are passed on as they are."""
 NO_SECOND_TRY = frozenset({"timeout", "dns", "connect", "tls", "full"})
 """Failures that the next moment does not cure: with another backend at hand it is asked at once."""
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How one attempt ended. `failure` None is a whole answer."""
-
-    backend: str
-    kind: OutcomeKind = "primary"
-    failure: str | None = None
-    """`status` for an HTTP error, else the kind of the upstream error (`timeout`, `reset`...)."""
-    http_status: int | None = None
-    retryable: bool = False
-    retry_after_s: float | None = None
-    confidence: float | None = None
-    is_visible: bool = False
-    """Some of it has reached the client: nothing may follow."""
-
-
-class Accept(msgspec.Struct, frozen=True):
-    """Hand the client the answer of `outcomes[index]`."""
-
-    index: int
-    reason: str = ""
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """Make another attempt, `delay_s` from now."""
-
-    backend: str
-    kind: StepKind
-    delay_s: float
-    reason: str
-    time_left_s: float
-    """What this attempt may take, its delay not included."""
-
-
-class GiveUp(msgspec.Struct, frozen=True):
-    """Tell the client of the failure of `outcomes[index]`."""
-
-    index: int
-    reason: str
-
-
-Step = Accept | Ask | GiveUp
 
 
 def next_step(

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from adapters.openai import Wanted
-from policies.steps import OutcomeKind
+from policies.step import OutcomeKind
 
 from .attempt import Attempt
 

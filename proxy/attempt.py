@@ -16,7 +16,7 @@ from adapters.errors import UpstreamError
 from adapters.openai import Prepared, is_retryable, retry_after_s
 from adapters.pool import Call, Pool
 from adapters.sse import EventBuffer
-from policies.steps import Outcome, OutcomeKind
+from policies.step import Outcome, OutcomeKind
 
 from .relay import hide_in_events, hide_logprobs
 

@@ -13,10 +13,12 @@ import asyncio
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
-from policies.decide import Decision, decide
+from policies.decide import decide
+from policies.decision import Decision
 from policies.features import parse_chat, read_features
 from policies.request import ChatRequest, Features, RequestError
-from policies.steps import Accept, Ask, GiveUp, Outcome, OutcomeKind, next_step
+from policies.step import Accept, Ask, GiveUp, Outcome, OutcomeKind
+from policies.steps import next_step
 from telemetry.ids import new_id
 from telemetry.record import CaptureLevel, Status
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from adapters.chat_reader import ChatReader
-from policies.decide import Candidate, Decision
+from policies.decision import Candidate, Decision
 from telemetry.record import (
     AttemptRecord,
     BodyPart,

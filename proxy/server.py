@@ -13,7 +13,7 @@ from email.utils import formatdate
 from socket import socket
 
 from adapters.tls import TlsLayer
-from policies.decide import World
+from policies.decision import World
 from policies.learned import Learned
 from telemetry.journal import Journal
 from telemetry.logs import log

@@ -18,7 +18,7 @@ Rules:
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,12 +27,11 @@ import msgspec
 from .capture_level import reduced
 from .config import Durability, OnError
 from .frames import PAYLOAD_BYTES_MAX, Kind
+from .journal_entry import Entry, JournalCounters, Release
 from .record import GAP_EVENT, BodyPart, EventRecord, FeedbackRecord, LabelRecord, RequestRecord
 from .segment_file import JOURNAL_FOLDER
 from .segment_writer import SEGMENT_BYTES_MAX, SegmentWriter
 from .sync import Synchroniser
-
-Release = Callable[[bool], None]
 
 QUEUE_BYTES_MAX: Final = 64 << 20  # only a stalled disk fills it; what is beyond is not kept
 EARLY_WRITE_BYTES: Final = 1 << 20  # a turn with large bodies writes before it ends
@@ -40,34 +39,6 @@ SYNC_EVERY_S: Final = 0.1  # what a power cut may take in `process`
 SYNC_AFTER_ERROR_S: Final = 1.0
 SYNC_TRIES: Final = 2
 MAIMED_MAX: Final = 10_000  # answers with a lost part; beyond, the oldest is forgotten
-
-
-class JournalCounters(msgspec.Struct):
-    """What became of everything handed over, since this writer started."""
-
-    written: int = 0
-    """Request records on disk."""
-    dropped: int = 0
-    """Answered though not kept (`fail_open`)."""
-    refused: int = 0
-    """Neither kept nor answered (`fail_closed`)."""
-    parts_dropped: int = 0
-    events_dropped: int = 0
-    bytes_written: int = 0
-    queue_bytes: int = 0
-    segments: int = 0
-    write_errors: int = 0
-    sync_errors: int = 0
-    last_error: str | None = None
-
-
-class _Entry(msgspec.Struct, frozen=True, gc=False):
-    """One frame to be; `owner` is the id of the request it belongs to."""
-
-    kind: Kind
-    payload: bytes
-    release: Release | None = None
-    owner: str | None = None
 
 
 class Journal:
@@ -100,10 +71,10 @@ class Journal:
         self._answers_anyway = on_error == "fail_open"
         self._encode = msgspec.msgpack.Encoder().encode
         self._counters = JournalCounters()
-        self._entries: list[_Entry] = []
+        self._entries: list[Entry] = []
         self._entries_bytes = 0
-        self._unsynced: list[_Entry] = []
-        self._syncing: list[_Entry] = []
+        self._unsynced: list[Entry] = []
+        self._syncing: list[Entry] = []
         self._sync_failures = 0
         self._sync_timer: asyncio.TimerHandle | None = None
         self._done: list[tuple[Release, bool]] = []
@@ -146,7 +117,7 @@ class Journal:
         except (ValueError, OverflowError, TypeError) as error:  # lone surrogates, huge numbers
             self._writer.last_error = f"encode {record.id}: {error}"
             payload = b""
-        entry = _Entry(Kind.REQUEST, payload, release, record.id)
+        entry = Entry(Kind.REQUEST, payload, release, record.id)
         if not payload or (self._maimed and record.id in self._maimed):
             self._maimed.pop(record.id, None)
             self._lose(entry, is_queued=False)
@@ -156,19 +127,19 @@ class Journal:
 
     def append_part(self, part: BodyPart) -> None:
         """Keep a piece of a long answer; its record, appended later, says how many there are."""
-        self._queue(_Entry(Kind.PART, self._encode(part), None, part.id))
+        self._queue(Entry(Kind.PART, self._encode(part), None, part.id))
 
     def append_feedback(self, feedback: FeedbackRecord, release: Release | None = None) -> None:
         """Keep what a caller said about an answer."""
-        self._queue(_Entry(Kind.FEEDBACK, self._encode(feedback), release))
+        self._queue(Entry(Kind.FEEDBACK, self._encode(feedback), release))
 
     def append_label(self, label: LabelRecord, release: Release | None = None) -> None:
         """Keep a verdict."""
-        self._queue(_Entry(Kind.LABEL, self._encode(label), release))
+        self._queue(Entry(Kind.LABEL, self._encode(label), release))
 
     def append_event(self, event: EventRecord, release: Release | None = None) -> None:
         """Keep word of something that befell this worker."""
-        self._queue(_Entry(Kind.EVENT, self._encode(event), release))
+        self._queue(Entry(Kind.EVENT, self._encode(event), release))
 
     def flush(self) -> None:
         """Write what is queued and call the releases due; the loop does this once a turn."""
@@ -196,7 +167,7 @@ class Journal:
 
     # -- one turn ---------------------------------------------------------------------------
 
-    def _queue(self, entry: _Entry) -> None:
+    def _queue(self, entry: Entry) -> None:
         size = len(entry.payload)
         if size > PAYLOAD_BYTES_MAX or self._counters.queue_bytes + size > QUEUE_BYTES_MAX:
             self._lose(entry, is_queued=False)
@@ -233,11 +204,11 @@ class Journal:
         for entry in entries[kept:]:
             self._lose(entry)
 
-    def _gap_entry(self, records: int) -> _Entry:
+    def _gap_entry(self, records: int) -> Entry:
         event = EventRecord(time.time_ns() // 1000, GAP_EVENT, self._worker, records, "disk")
-        return _Entry(Kind.EVENT, self._encode(event))
+        return Entry(Kind.EVENT, self._encode(event))
 
-    def _confirm(self, entry: _Entry) -> None:
+    def _confirm(self, entry: Entry) -> None:
         """`entry` is as safe as was asked for."""
         size = len(entry.payload)
         self._counters.queue_bytes -= size
@@ -247,7 +218,7 @@ class Journal:
         if entry.release is not None:
             self._done.append((entry.release, True))
 
-    def _lose(self, entry: _Entry, *, is_queued: bool = True) -> None:
+    def _lose(self, entry: Entry, *, is_queued: bool = True) -> None:
         """`entry` could not be kept: count it, and let `on_error` decide about the answer."""
         counters = self._counters
         if is_queued:
@@ -308,7 +279,7 @@ class Journal:
             self._write_again(batch)
         self.flush()
 
-    def _write_again(self, batch: Sequence[_Entry]) -> None:
+    def _write_again(self, batch: Sequence[Entry]) -> None:
         """What the failed pass should have confirmed was cut off; once more, or not at all."""
         unconfirmed, self._unsynced = [*batch, *self._unsynced], []
         if self._sync_failures < SYNC_TRIES:

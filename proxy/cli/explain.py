@@ -51,7 +51,8 @@ def command(
 def _explain(
     policy: Any, body: bytes, labels: Mapping[str, str], learned: "Learned"
 ) -> dict[str, Any]:
-    from policies.decide import World, decide
+    from policies.decide import decide
+    from policies.decision import World
     from policies.explain import decision_json
     from policies.features import parse_chat, read_features
     from policies.request import RequestError

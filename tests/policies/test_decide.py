@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
 from pointsman.tokens import Price
-from policies.decide import World, decide
+from policies.decide import decide
+from policies.decision import World
 from policies.facts import BackendFacts, Expect
 from tests.support.policy_cases import (
     BACKENDS,

@@ -1,6 +1,7 @@
 import json
 
-from policies.decide import World, decide
+from policies.decide import decide
+from policies.decision import World
 from policies.explain import decision_json
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
 

@@ -3,8 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from policies.decide import World, decide
-from policies.steps import ATTEMPTS_MAX, Accept, Ask, GiveUp, Outcome, next_step
+from policies.decide import decide
+from policies.decision import World
+from policies.steps import ATTEMPTS_MAX, next_step
+from policies.step import Accept, Ask, GiveUp, Outcome
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
 
 PLAIN = "candidates: local"

@@ -1,0 +1,51 @@
+"""What an attempt came to, and what may come next, as types; steps.py decides between them."""
+
+from typing import Literal
+
+import msgspec
+
+StepKind = Literal["retry", "fallback", "escalation"]
+OutcomeKind = Literal["primary", "retry", "fallback", "escalation"]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How one attempt ended. `failure` None is a whole answer."""
+
+    backend: str
+    kind: OutcomeKind = "primary"
+    failure: str | None = None
+    """`status` for an HTTP error, else the kind of the upstream error (`timeout`, `reset`...)."""
+    http_status: int | None = None
+    retryable: bool = False
+    retry_after_s: float | None = None
+    confidence: float | None = None
+    is_visible: bool = False
+    """Some of it has reached the client: nothing may follow."""
+
+
+class Accept(msgspec.Struct, frozen=True):
+    """Hand the client the answer of `outcomes[index]`."""
+
+    index: int
+    reason: str = ""
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Make another attempt, `delay_s` from now."""
+
+    backend: str
+    kind: StepKind
+    delay_s: float
+    reason: str
+    time_left_s: float
+    """What this attempt may take, its delay not included."""
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """Tell the client of the failure of `outcomes[index]`."""
+
+    index: int
+    reason: str
+
+
+Step = Accept | Ask | GiveUp
