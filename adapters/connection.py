@@ -193,7 +193,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._head = self._check_head(status)
         self._is_head_new = True
-        self._is_persistent = self._parser.should_keep_alive() and self._head.is_framed
+        self._is_persistent = self._parser.should_keep_alive()  # false where not framed
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)

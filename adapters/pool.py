@@ -41,7 +41,6 @@ class Call:
     __slots__ = (
         "_connecting",
         "_connection",
-        "_has_resent",
         "_listener",
         "_payload",
         "_pool",
@@ -54,7 +53,6 @@ class Call:
         self._listener = listener
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._has_resent = False
         self.served_at_once = 0
         """Calls this backend was serving when this one began, itself included."""
 
@@ -111,8 +109,7 @@ class Call:
 
     def on_failure(self, error: UpstreamError) -> None:
         self._connection = None
-        if error.kind == "stale" and not self._has_resent:
-            self._has_resent = True
+        if error.kind == "stale":  # once: a fresh connection is never that
             self.start(fresh=True)
             return
         self._pool.ended(self)

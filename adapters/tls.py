@@ -69,10 +69,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def eof_received(self) -> bool | None:
         """The peer closed TCP. Without a close_notify before it, that is an unclean end."""
         if self._is_ready and not self._has_ended:
-            self._is_paused = False
-            self._deliver()
-            if not self._has_ended:
-                self._break(ConnectionResetError("closed without close_notify"))
+            self._break(ConnectionResetError("closed without close_notify"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -71,6 +71,32 @@ def test_any_reads_give_the_same(cuts: list[int], line_end: bytes) -> None:
     assert reader.error is None
 
 
+COMPACT = STREAM.replace(b'": ', b'":').replace(b", ", b",")
+
+
+@pytest.mark.parametrize("choices", [1, 2])
+@given(cuts=CUTS, stream=st.sampled_from([STREAM, COMPACT]))
+def test_text_that_nobody_judges_may_be_skipped_and_nothing_else(
+    choices: int, cuts: list[int], stream: bytes
+) -> None:
+    plain, skipping = read([stream], choices=choices), ChatReader(choices, keeps_text=False)
+    events = EventBuffer()
+    for piece in cut(stream, cuts):
+        skipping.read_events(events.feed(piece))
+    for name in ("usage", "finish_reason", "model", "response_id", "is_complete", "has_answer"):
+        assert getattr(skipping, name) == getattr(plain, name)
+    assert skipping.has_done
+    if choices == 1 and stream is COMPACT:
+        assert skipping.text is None
+
+
+def test_an_error_is_seen_also_where_text_is_skipped() -> None:
+    reader = ChatReader(keeps_text=False)
+    error = b'data: {"choices":[{"finish_reason":null}],"usage":null,"error":{"code":500}}\n\n'
+    reader.read_events(chunk("a") + error)
+    assert reader.error is not None
+
+
 @given(st.sampled_from([gzip.compress, zlib.compress]), CUTS)
 def test_a_compressed_stream_reads_as_well(pack: Any, cuts: list[int]) -> None:
     coding = b"gzip" if pack is gzip.compress else b"deflate"

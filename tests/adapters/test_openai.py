@@ -86,15 +86,19 @@ def test_no_key_no_authorization() -> None:
 
 
 def test_a_body_that_needs_no_edit_is_not_touched() -> None:
-    odd = b'\n{"messages":[], "n" : 1.00,"model":"m-1","model":"m-1","\\u00e9":"\\ud83d"}'
+    odd = b'\n{"messages":[], "n" : 1.00,"model":"m-1","\\u00e9":"\\ud83d"}'
     prepared = prepare(odd, PLAIN._replace(model_asked="m-1"))
     assert sent(prepared) == odd
     assert prepared.edited == ()
 
 
-def test_a_model_that_comes_twice_is_refused_where_it_is_edited() -> None:
+@pytest.mark.parametrize("asked", ["auto", "m-1"])
+@pytest.mark.parametrize(
+    "body", [b'{"model":"auto","model":"m-1"}', b'{"mod\\u0065l":"dear","model":"m-1"}']
+)
+def test_a_model_that_comes_twice_is_refused_edited_or_not(asked: str, body: bytes) -> None:
     with pytest.raises(DuplicateMember):
-        prepare(b'{"model":"auto","model":"dear"}')
+        prepare(body, PLAIN._replace(model_asked=asked))
 
 
 @pytest.mark.parametrize(

@@ -108,18 +108,18 @@ def begin(pool: Pool) -> tuple[Call, Heard]:
 
 
 @contextmanager
-def black_hole() -> Iterator[int]:
+def black_hole(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     """A port whose backlog is full: a SYN to it is never answered."""
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.socket())
-        listening.bind(("127.0.0.1", 0))
+        listening.bind((host, port))
         listening.listen(0)
         port = listening.getsockname()[1]
         for _ in range(4):
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
             with contextlib.suppress(BlockingIOError):
-                filler.connect(("127.0.0.1", port))
+                filler.connect((host, port))
         time.sleep(0.05)
         yield port
 
@@ -347,6 +347,17 @@ async def test_several_silent_addresses_take_no_longer_than_one(
 
 
 @on_uvloop
+async def test_a_silent_address_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "CONNECT_TIMEOUT_S", 0.4)
+    names = Names("127.0.0.3", "127.0.0.1")
+    async with pool_to(SERVE, host="api.example", names=names) as (pool, upstream):
+        with black_hole("127.0.0.3", upstream.port):
+            started_s = time.monotonic()
+            assert (await ask(pool)).is_whole
+            assert 0.15 < time.monotonic() - started_s < 0.38
+
+
+@on_uvloop
 async def test_a_second_address_answers_for_the_first_and_is_asked_first_from_then_on() -> None:
     names = Names("127.0.0.2", "127.0.0.1")  # the upstream listens on the second alone
     script: list[Step] = [request, response(b"{}", "connection: close")]
@@ -364,6 +375,19 @@ async def test_a_connection_closed_as_soon_as_it_is_open_ends_the_call() -> None
         for _ in range(20):
             assert (await ask(pool)).kind in ("reset", "connect")
         assert pool.in_flight == 0
+
+
+@on_uvloop
+async def test_a_connection_that_is_closed_already_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def open_and_lose(*_arguments: object) -> None:
+        """The peer left before whoever waits for the connection woke up."""
+
+    monkeypatch.setattr(Pool, "_open", open_and_lose)
+    heard = await ask(make_pool(1))
+    assert heard.kind == "connect"
+    assert "closed as soon as it was open" in str(heard.error)
 
 
 @on_uvloop
@@ -525,6 +549,23 @@ async def test_a_backend_without_tls_is_refused(
     async with pool_to(script, host="localhost", names=Names("127.0.0.1"), tls=tls) as (pool, _):
         assert (await ask(pool)).kind in ("tls", "connect")
         assert pool.in_flight == 0
+
+
+@on_uvloop
+async def test_an_abort_during_the_handshake_closes_the_connection(
+    certificates: Certificates,
+) -> None:
+    tls = certificates.client_context()
+    async with pool_to([until_closed], host="localhost", names=Names("127.0.0.1"), tls=tls) as (
+        pool,
+        upstream,
+    ):
+        call, heard = begin(pool)
+        await in_thread(upstream.wait_for_connection)
+        await asyncio.sleep(0.05)
+        call.abort()
+        await in_thread(upstream.wait_until_finished, 1, 1.0)
+        assert not heard.is_over
 
 
 @pytest.mark.parametrize("waits_s", [0.0, 0.001, 0.003, 0.01])

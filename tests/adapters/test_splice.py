@@ -16,6 +16,7 @@ from adapters.splice import (
     insert_member,
     is_absent,
     json_text,
+    refuse_twice,
     remove_member,
     replace_value,
     set_member,
@@ -154,6 +155,17 @@ def test_the_walk_finds_every_member_or_refuses_duplicates(body: bytes) -> None:
         assert json.loads(body[start:end], object_pairs_hook=list) == value
         assert body[key_start:start].rstrip().endswith(b":")
         assert json.loads(body[key_start : body.rindex(b'"', key_start, start) + 1]) == key
+
+
+@given(WITH_MODEL)
+@example(b'{"model": 1, "m": {"model": 2}}')
+def test_a_member_that_counts_once_is_not_refused(body: bytes) -> None:
+    try:
+        refuse_twice(body, "model")
+    except DuplicateMember:
+        assert len(pairs_of(body)) > len(dict(pairs_of(body)))
+    else:
+        assert len(values_of(body, "model")) == 1
 
 
 @given(BODIES, st.sampled_from(NAMES))

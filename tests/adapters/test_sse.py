@@ -70,6 +70,7 @@ def test_what_passes_and_the_rest_are_the_stream(stream: bytes, cuts: list[int])
 
 
 @given(STREAMS, CUTS)
+@example(b"data: x\r\n\r\ndata: y\r\n\r\n", list(range(120)))
 def test_the_same_events_pass_however_the_reads_fall(stream: bytes, cuts: list[int]) -> None:
     whole, cut = EventBuffer(), EventBuffer()
     at_once = whole.feed(stream)
