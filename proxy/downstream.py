@@ -1,9 +1,10 @@
 """The downstream protocol: one client connection, its requests in order, its limits in time.
 
-llhttp parses; what it lets through and we must refuse (WIRE section 4) stands in `_check_head`.
-A request is read to its end before anything is decided, so a fault late in the body still gets
-its own answer. Pipelined requests wait their turn in `_queue`. A client's FIN counts as gone,
-as nginx, HAProxy and Envoy take it: whoever still waits for a backend is told at once.
+The reader (request_reader.py) takes bytes apart; here stands when each request is served and how
+long one waits. A request is read to its end before anything is decided, so a fault late in the
+body still gets its own answer. Pipelined requests wait their turn in `_queue`. A client's FIN
+counts as gone, as nginx, HAProxy and Envoy take it: whoever still waits for a backend is told
+at once.
 
 Phases of a connection: idle -> header -> body -> serving -> idle. It ends in closing, or in
 lingering where an answer was given before the request had been read to its end.
@@ -15,20 +16,12 @@ from typing import Literal, Protocol, cast
 
 import httptools
 
-from . import errors
+from . import errors, known_heads
 from .errors import DownstreamError
+from .framing import Refused, check_length
 from .heads import RequestHead
+from .request_reader import RequestReader
 
-TARGET_BYTES_MAX = 8 * 1024
-HEAD_BYTES_MAX = 64 * 1024
-HEADERS_MAX = 100
-CHUNK_LINE_BYTES_MAX = 256
-LENGTH_DIGITS_MAX = 9
-KNOWN_HEADS_MAX = 1024
-"""Heads remembered by a worker; many more different ones than that are not worth keeping."""
-_LENGTH = b"\r\nContent-Length: "
-_LENGTH_LOWER = b"\r\ncontent-length: "
-_NEVER_KNOWN = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"connection"})
 PIPELINED_MAX = 16
 """Requests read ahead of the one being answered; beyond it the socket is not read."""
 
@@ -74,41 +67,24 @@ class Server(Protocol):
     def disconnected(self, client: "DownstreamProtocol") -> None: ...
 
 
-class _Refused(Exception):
-    """Raised inside a parser callback to stop the parser; carries the answer."""
-
-    def __init__(self, error: DownstreamError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
 class DownstreamProtocol(asyncio.Protocol):
     """One connection of one client."""
 
     __slots__ = (
-        "_body",
-        "_body_bytes",
-        "_chunks",
         "_current",
-        "_fed_bytes",
-        "_has_begun",
-        "_head",
-        "_header_bytes",
-        "_headers",
         "_is_lost",
         "_is_paused",
         "_is_serving",
         "_known_key",
         "_loop",
         "_owes_continue",
-        "_parser",
         "_phase",
         "_queue",
+        "_reader",
         "_refusal",
         "_server",
         "_since_s",
         "_stall_timer",
-        "_target",
         "_timer",
         "_transport",
         "closes",
@@ -117,7 +93,7 @@ class DownstreamProtocol(asyncio.Protocol):
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
         self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
+        self._reader = RequestReader(self)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -130,24 +106,12 @@ class DownstreamProtocol(asyncio.Protocol):
         self._is_lost = False
         self._is_serving = False
         self._known_key: bytes | None = None
+        self._owes_continue = False
         self.closes = False
         """The connection closes behind the answer being given."""
-        self._reset_message()
 
     def __repr__(self) -> str:
         return f"<DownstreamProtocol {self._phase} queued={len(self._queue)}>"
-
-    def _reset_message(self) -> None:
-        self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._header_bytes = 0
-        self._head: RequestHead | None = None
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._fed_bytes = 0
-        self._chunks = 0
-        self._has_begun = False
-        self._owes_continue = False
 
     # -- asyncio.Protocol ---------------------------------------------------------------------
 
@@ -165,14 +129,7 @@ class DownstreamProtocol(asyncio.Protocol):
             self._enter("header")
         elif self._phase == "lingering" or self._refusal is not None:
             return  # answered already; what still comes is dropped
-        self._fed_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._stop_reading_requests()
-        except httptools.HttpParserError as error:
-            self._parser_failed(error)
-        self._check_framing_overhead()
+        self._read(data)
         self._serve_front()
         if self._phase in ("header", "body"):
             self._request_is_unfinished()
@@ -257,83 +214,44 @@ class DownstreamProtocol(asyncio.Protocol):
         if self._phase == "idle" and not self._queue:
             self._close()
 
-    # -- httptools callbacks ------------------------------------------------------------------
+    # -- what the reader tells ----------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        self._has_begun = True
-        if self._phase == "idle":
-            self._enter("header")
-
-    def on_url(self, target: bytes) -> None:
-        self._target += target
-        if len(self._target) > TARGET_BYTES_MAX:
-            raise _Refused(errors.headers_too_large())
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is not None:
-            return  # a trailer: dropped, never merged
-        self._header_bytes += len(name) + len(value) + 4
-        if len(self._headers) >= HEADERS_MAX or self._header_bytes > HEAD_BYTES_MAX:
-            raise _Refused(errors.headers_too_large())
-        self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        head = self._check_head()
-        self._head = head
-        self._current = self._server.open(self, head)
-        self._check_length(head)
+    def head_read(self, head: RequestHead) -> bool:
+        """The head of a request is here. Raises Refused."""
+        self._current = current = self._server.open(self, head)
+        check_length(head, self._reader.body_bytes_max)
         if self._known_key is not None:
-            self._remember(head)
+            known_heads.remember(self._server.known_heads, self._known_key, head)
+            self._known_key = None
+        self._owes_continue = b"expect" in head.fields and not head.is_http_10
+        if self._owes_continue and not self._queue:
+            self._say_continue()
         self._enter("body")
+        return current.keeps_body
 
-    def on_body(self, data: bytes) -> None:
-        self._body_bytes += len(data)
-        if self._body_bytes > self._server.body_bytes_max:
-            raise _Refused(errors.too_large(self._server.body_bytes_max))
-        if self._current is not None and self._current.keeps_body:
-            self._body.append(data)
-
-    def on_chunk_header(self) -> None:
-        self._chunks += 1
-
-    def on_message_complete(self) -> None:
-        head, current = self._head, self._current
-        if head is None or current is None:
-            return
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._current = None
-        self._reset_message()
+    def request_read(self, head: RequestHead, body: bytes) -> None:
+        """A request is here, whole."""
+        current, self._current = self._current, None
+        assert current is not None
+        self._owes_continue = False
         self._enter("serving")
         self._enqueue(current, head, body)
 
-    # -- inside: heads seen before ------------------------------------------------------------
+    # -- inside: reading ----------------------------------------------------------------------
 
     def _take_known(self, data: bytes) -> bool:
-        """Serve a request that is here whole and whose head was parsed and checked before.
-
-        A client sends the same head with every request but for the length. Everything else in
-        it must be equal to the byte, so what was found good then is good now; parsing it again
-        costs 8 us. Whatever is not exactly so goes through the parser.
-        """
+        """Serve a request that is here whole and whose head was parsed and checked before."""
         self._known_key = None
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            return False  # nothing may be remembered by half of its bytes
-        start = data.find(_LENGTH, 0, end)
-        if start < 0 and (start := data.find(_LENGTH_LOWER, 0, end)) < 0:
+        found = known_heads.cut(data)
+        if found is None:
             return False
-        value = start + len(_LENGTH)
-        stop = data.find(b"\r\n", value, end + 2)
-        digits = data[value:stop]
-        if not digits.isdigit() or len(digits) > LENGTH_DIGITS_MAX:
-            return False
-        key = data[:start] + data[stop:end]
+        key, length, body_start = found
         head = self._server.known_heads.get(key)
         if head is None:
             self._known_key = key
             return False
-        body = data[end + 4 :]
-        if len(body) != int(digits) or len(body) > self._server.body_bytes_max:
+        body = data[body_start:]
+        if len(body) != length or length > self._server.body_bytes_max:
             return False
         self._enter("serving")
         served = self._server.open(self, head)
@@ -341,100 +259,29 @@ class DownstreamProtocol(asyncio.Protocol):
         self._serve_front()
         return True
 
-    def _remember(self, head: RequestHead) -> None:
-        """Keep a checked head by its bytes, for `_take_known`."""
-        key, self._known_key = self._known_key, None
-        if key is None or head.is_http_10 or not head.keeps_alive:
-            return
-        if any(name in _NEVER_KNOWN for name in head.fields):
-            return
-        known = self._server.known_heads
-        if len(known) >= KNOWN_HEADS_MAX:
-            known.clear()
-        known[key] = head
-
-    # -- inside: what is refused --------------------------------------------------------------
-
-    def _check_head(self) -> RequestHead:
-        version = self._parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise _Refused(errors.framing("Only HTTP/1.1 and HTTP/1.0 are spoken here."))
-        target = self._target
-        method = self._parser.get_method()
-        if not target.startswith(b"/") or target.startswith(b"//") or method == b"CONNECT":
-            raise _Refused(errors.framing("The request target must be a path."))
-        head = RequestHead(
-            method,
-            target,
-            self._headers,
-            is_http_10=version == "1.0",
-            keeps_alive=self._parser.should_keep_alive(),
-        )
-        self._check_headers(head)
-        return head
-
-    def _check_headers(self, head: RequestHead) -> None:
-        hosts = 0
-        is_chunked = False
-        for name, value in head.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding":
-                is_chunked = True
-                if value.lower() != b"chunked" or head.is_http_10:
-                    raise _Refused(errors.framing("This transfer-encoding is not accepted."))
-            elif b"_" in name:
-                raise _Refused(errors.framing("Header names with an underscore are refused."))
-        if hosts > 1 or (hosts == 0 and not head.is_http_10):
-            raise _Refused(errors.framing("Exactly one Host header is required."))
-        has_body = is_chunked or (head.fields.get(b"content-length") or b"0") != b"0"
-        if has_body and head.method in (b"GET", b"HEAD"):
-            raise _Refused(errors.framing("A body is not accepted with this method."))
-
-    def _check_length(self, head: RequestHead) -> None:
-        length = head.fields.get(b"content-length")
-        if length is not None and int(length) > self._server.body_bytes_max:
-            raise _Refused(errors.too_large(self._server.body_bytes_max))
-        expected = head.fields.get(b"expect")
-        if expected is None or head.is_http_10:
-            return
-        if expected.lower() != b"100-continue":
-            raise _Refused(errors.expectation_failed())
-        self._owes_continue = True
-        if not self._queue:
-            self._say_continue()
+    def _read(self, data: bytes) -> None:
+        self._reader.body_bytes_max = self._server.body_bytes_max
+        try:
+            self._reader.feed(data)
+        except Refused as refused:
+            self._refuse(refused.error)
+        except httptools.HttpParserUpgrade:
+            self.closes = True  # what is queued is served, nothing behind it
+        except httptools.HttpParserError:
+            if self._queue and not self._queue[-1][1].keeps_alive:
+                self.closes = True  # bytes behind `Connection: close`
+            else:
+                self._refuse(errors.framing("This is not a well-formed HTTP/1.1 request."))
 
     def _say_continue(self) -> None:
         self._owes_continue = False
         self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _check_framing_overhead(self) -> None:
-        """Bound what llhttp swallows silently: an endless header, chunk extensions, trailers."""
-        if self._refusal is not None:
-            return
-        overhead = self._fed_bytes - self._body_bytes
-        if self._head is None:
-            if overhead > HEAD_BYTES_MAX + TARGET_BYTES_MAX:
-                self._refuse(errors.headers_too_large())
-        elif overhead > HEAD_BYTES_MAX + TARGET_BYTES_MAX + self._chunks * CHUNK_LINE_BYTES_MAX:
-            self._refuse(errors.framing("The chunks carry too much beside the body."))
-
-    def _parser_failed(self, error: httptools.HttpParserError) -> None:
-        cause = error.__context__ or error.__cause__
-        if isinstance(cause, _Refused):
-            self._refuse(cause.error)
-        elif cause is not None and not isinstance(cause, httptools.HttpParserError):
-            raise cause
-        elif not (self._queue and not self._queue[-1][1].keeps_alive):
-            self._refuse(errors.framing("This is not a well-formed HTTP/1.1 request."))
-        else:
-            self._stop_reading_requests()  # bytes behind `Connection: close`
-
     def _refuse(self, error: DownstreamError) -> None:
         """Answer `error` when its turn comes; nothing more is read from this connection."""
         self._refusal = error
-        head = self._head or _nameless_head(self._target)
         self.closes = True
+        head = self._reader.head or _nameless_head(self._reader.target)
         current = self._current or self._server.open(self, head)
         self._current = None
         self._enter("serving")
@@ -458,10 +305,6 @@ class DownstreamProtocol(asyncio.Protocol):
             served.refuse(what)
         else:
             served.begin(what)
-
-    def _stop_reading_requests(self) -> None:
-        """Serve what is queued, then close: an Upgrade, or bytes behind `Connection: close`."""
-        self.closes = True
 
     def _close_behind_answer(self) -> None:
         """Close; linger while the client may still be sending, lest a reset eat the answer."""
@@ -502,8 +345,8 @@ class DownstreamProtocol(asyncio.Protocol):
 
     def _next_request(self) -> None:
         """The last answer is given; some of the next request may be here already."""
-        self._enter("header" if self._has_begun else "idle")
-        if self._has_begun:
+        self._enter("header" if self._reader.has_begun else "idle")
+        if self._reader.has_begun:
             self._request_is_unfinished()
 
     def _request_is_unfinished(self) -> None:

@@ -271,8 +271,8 @@ def test_a_wrong_key_keeps_no_body(guarded: tuple[Plane, Any, str]) -> None:
         client.send(post(b"x" * 1_000_000)[:500_000])
         plane.wait_until(lambda: plane.data_plane._clients)
         (connection,) = plane.data_plane._clients
-        plane.wait_until(lambda: connection._body_bytes > 400_000)
-        assert connection._body == []
+        plane.wait_until(lambda: connection._reader.body_bytes > 400_000)
+        assert connection._reader._body == []
 
 
 def test_a_framing_error_is_told_without_a_key(guarded: tuple[Plane, Any, str]) -> None:
