@@ -35,7 +35,6 @@ COMPILED = (
     "proxy/server.py",
     "proxy/timing.py",
     "proxy/wiring.py",
-    "telemetry/frames.py",
     "telemetry/ids.py",
     "telemetry/journal.py",
     "telemetry/segment_file.py",
