@@ -13,7 +13,7 @@ from pointsman.tokens import Usage
 
 from .completion import Choice, Completion, Message, ReportedUsage, read_completion
 from .content_coding import Decoder
-from .sse import EventBuffer, event_data, split_events
+from .sse import EventBuffer, event_data, only_data, split_events
 
 TEXT_CHARS_MAX = 1 << 20
 """Collected answer text beyond this is not judged; the bytes are recorded all the same."""
@@ -91,6 +91,10 @@ class ChatReader:
         """Read whole events of a stream; of a coded one, any piece."""
         if self._decoder is not None:
             self._read_coded(self._decoder, data)
+            return
+        line = only_data(data)
+        if line is not None:
+            self.read_payload(line)
             return
         for event in split_events(data):
             payload = event_data(event)

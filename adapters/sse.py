@@ -101,15 +101,23 @@ def split_events(data: bytes) -> Iterator[bytes]:
         yield data[start:]
 
 
+def only_data(data: bytes) -> bytes | None:
+    """The data where `data` is just one event of one line, as nearly every read is; else None."""
+    if (
+        data.find(b"\n") == len(data) - 2
+        and data.startswith(b"data: ")
+        and data.endswith(b"\n\n")
+        and b"\r" not in data
+    ):
+        return data[6:-2]
+    return None
+
+
 def event_data(event: bytes) -> bytes | None:
     """The joined `data:` lines of one event; None where it has none (comments, pings)."""
-    if (
-        event.startswith(b"data: ")
-        and event.endswith(b"\n\n")
-        and event.find(b"\n") == len(event) - 2
-        and b"\r" not in event
-    ):
-        return event[6:-2]  # one line, as every backend writes it
+    line = only_data(event)
+    if line is not None:
+        return line
     lines = []
     for line in event.removeprefix(_BYTE_ORDER_MARK).splitlines():
         if line.startswith(b"data:"):

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters.sse import HELD_BYTES_MAX, EventBuffer, event_data, last_border, split_events
+from adapters.sse import (
+    HELD_BYTES_MAX,
+    EventBuffer,
+    event_data,
+    last_border,
+    only_data,
+    split_events,
+)
 
 PIECES = [
     b"\r",
@@ -159,6 +166,15 @@ def test_borders(stream: bytes, border: int) -> None:
 )
 def test_data_of_an_event(event: bytes, data: bytes | None) -> None:
     assert event_data(event) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\n\n", b"data: x\n", b"data: x\n\ndata: y\n\n", b"data: x\n\n\n", b"data: x\ry\n\n"],
+)
+def test_more_or_less_than_one_plain_event_is_not_only_data(data: bytes) -> None:
+    assert only_data(data) is None
+    assert only_data(b"data: x\n\n") == b"x"
 
 
 def test_a_crlf_cut_in_two_is_passed_on_whole() -> None:
