@@ -27,6 +27,7 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
         and "logprobs" in route.confidence.signals
         and target.backend.has_logprobs
         and not features.wants_logprobs
+        and not (features.has_tools and features.is_stream)  # llama.cpp refuses these together
     )
     wanted = Wanted(features.model, features.is_stream, features.include_usage, wants_logprobs)
     return Attempt(
