@@ -138,7 +138,7 @@ class DownstreamProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._lose()
-        self._close()  # over TLS a client may leave TCP open
+        self._close()  # what it does not take any more is not waited for
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
