@@ -39,7 +39,7 @@ backends:
 routes:
   default:
     candidates: [quick]
-    timeout: {total: 6s, first_token: 2s, idle: 2s}
+    timeout: {total: 5s, first_token: 800ms, idle: 800ms}
 """
 INVALID = "invalid_request_error"
 SERVER = "server_error"

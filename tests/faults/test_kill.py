@@ -173,7 +173,7 @@ def test_nothing_answered_is_lost_when_processes_are_killed(tmp_path: Path, ledg
 def test_nothing_answered_is_lost_with_durability_power(tmp_path: Path, ledger: Ledger) -> None:
     draw = random.Random(new_seed())
     config = write_config(tmp_path, CONFIG.format(durability="power"))
-    play(config, ledger, [draw.choice(("worker", "fold")), "all"], draw)
+    play(config, ledger, [draw.choice(("worker", "fold", "all"))], draw)
     check(config, ledger)
 
 

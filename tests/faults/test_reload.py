@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.chance import new_seed
 from tests.support.command import all_captures
-from tests.support.ledger import Ledger, Load, chat_body, differences
+from tests.support.ledger import Ledger, Load, Wire, chat_body, chat_request, differences
 from tests.support.served import Served
 from tests.support.simple_config import write_config
 
@@ -129,7 +129,9 @@ def test_a_thousand_reloads_under_load_half_of_them_bad(tmp_path: Path, ledger: 
 
 
 def test_an_answer_under_way_keeps_the_policy_it_began_with(tmp_path: Path, ledger: Ledger) -> None:
-    slow = GOOD["first"].replace("{speed: instant}", "{first_token: 700ms}", 1)
+    slow = GOOD["first"].replace(
+        "{speed: instant}", "{first_token: 900ms, tokens_per_second: 2000}", 1
+    )
     config = write_config(tmp_path, slow)
 
     def streamed(draw: random.Random) -> bytes:
@@ -150,3 +152,23 @@ def test_an_answer_under_way_keeps_the_policy_it_began_with(tmp_path: Path, ledg
 def is_busy(state: dict[str, dict[str, dict[str, dict[str, int]]]]) -> bool:
     """Whether worker 0 has all six requests in its hands."""
     return state["workers"].get("worker 0", {}).get("state", {}).get("in_flight", 0) == 6
+
+
+def test_a_body_that_comes_after_the_swap_is_served_by_one_policy(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    config = write_config(tmp_path, GOOD["first"])
+    body = chat_body("between two policies")
+    request = chat_request(body)
+    with Served(config) as served, Wire(served.listen) as wire:
+        wire.send(request[: -len(body)])
+        time.sleep(0.2)
+        status, answer = reload(served, config, GOOD["second"])
+        assert status == 200
+        wire.send(body)
+        whole = wire.read_answer()
+        ledger.add(body, whole)
+        backend_of = {served.policy: "first", str(answer["policy"]): "second"}
+        headers = whole.headers
+        assert backend_of[headers["x-pointsman-policy"]] == headers["x-pointsman-backend"]
+        assert differences(ledger, all_captures(config, "--bodies")) == []
