@@ -3,17 +3,21 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --no-cache-dir --no-input
+COMPILED := .venv-compiled
+SOURCES := $(wildcard pointsman/*.py proxy/*.py proxy/cli/*.py policies/*.py adapters/*.py \
+	adapters/simulated/*.py telemetry/*.py learning/*.py)
+PIP_WORDS := python -m pip --disable-pip-version-check -qq --no-cache-dir --no-input
+PIP := $(BIN)/$(PIP_WORDS)
 UV_COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate $(UPGRADE) pyproject.toml requirements/build.in
 CONFIG ?= config.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check full lint demo bench docs lock dev
+.PHONY: help run test check full lint demo bench compiled docs lock dev
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/.run-ready ## serve config.yaml on 127.0.0.1:8080 (admin on 8081)
 	@exec $(BIN)/pointsman serve --config $(CONFIG)
@@ -37,9 +41,13 @@ lint: $(VENV)/.dev-ready ## ruff, mypy and the import contract
 demo: $(VENV)/.demo-ready ## a real local model behind pointsman, asked a few dozen questions
 	@$(BIN)/python -m learning.demo
 
-bench: $(VENV)/.dev-ready ## CPU and latency per request, beside nginx (four minutes)
-	@$(BIN)/python -m benchmarks.proxy $(BENCH_ARGS)
+bench: $(COMPILED)/.ready ## CPU and latency per request, beside nginx (six minutes)
+	@$(BIN)/python -m benchmarks.proxy --pointsman $(COMPILED)/bin/pointsman --check $(BENCH_ARGS)
+	@echo "The same, interpreted (what make run serves with):"
+	@$(BIN)/python -m benchmarks.proxy --only closed --only stream-fast $(BENCH_ARGS)
 	@$(BIN)/python -m benchmarks.fold
+
+compiled: $(COMPILED)/.ready ## an environment with the request path compiled (needs a C compiler)
 
 docs: $(VENV)/.dev-ready ## write docs/cli.md from the commands' own help, then check all papers
 	@$(BIN)/python -m tests.support.cli_pages > docs/cli.md.new
@@ -73,6 +81,17 @@ $(VENV)/.dev-ready: requirements/dev.txt pyproject.toml | $(BIN)/python
 $(VENV)/.demo-ready: requirements/demo.txt $(VENV)/.run-ready
 	@echo "Installing the local model server and the official client (pinned, checked by hash) ..."
 	@$(PIP) install --require-hashes -r requirements/demo.txt
+	@touch $@
+
+# mypyc compiles the request path into a wheel, never into the source tree (see hatch_build.py).
+$(COMPILED)/.ready: $(SOURCES) hatch_build.py pyproject.toml requirements/run.txt \
+		| $(VENV)/.dev-ready
+	@echo "Compiling the request path (half a minute) ..."
+	@test -x $(COMPILED)/bin/python || requirements/make-venv "$(COMPILED)" "$(PYTHON)"
+	@$(COMPILED)/bin/$(PIP_WORDS) install --require-hashes -r requirements/run.txt
+	@rm -rf $(COMPILED)/wheel
+	@POINTSMAN_COMPILE=1 $(PIP) wheel --no-deps --no-build-isolation -w $(COMPILED)/wheel .
+	@$(COMPILED)/bin/$(PIP_WORDS) install --no-deps --force-reinstall $(COMPILED)/wheel/*.whl
 	@touch $@
 
 # The locks are made with uv: the one on the path, or else one in an environment of its own.

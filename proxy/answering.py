@@ -1,6 +1,6 @@
 """The bytes of an answer around its body: head, `x-pointsman-*` lines, framing.
 
-Functions over an exchange: they read what it knows and write nothing to anybody.
+Functions over an exchange: they read what it knows, keep the body on its tape, and send nothing.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from . import errors
 from .attempt import Attempt
 from .heads import LAST_CHUNK, Header, chunk, header_lines, response_head
 from .recording import total_cost_usd
+from .relay import without_done
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -37,6 +38,24 @@ def answer_head(exchange: "Exchange", attempt: Attempt, *, length: int | None) -
         if exchange.cost_usd is not None:
             lines += b"x-pointsman-cost-usd: %b\r\n" % decimal(exchange.cost_usd)
     return head_bytes(exchange, 200, lines + request_id_line(exchange, headers), length)
+
+
+def stream_end(exchange: "Exchange", attempt: Attempt, tail: bytes) -> bytes:
+    """The last bytes of a whole stream: the head too where nothing was sent before."""
+    head = b"" if exchange.head_sent_s else answer_head(exchange, attempt, length=None)
+    if tail:
+        exchange.tape.add(tail)
+    return head + framed(exchange, tail) + terminator(exchange)
+
+
+def cut_end(exchange: "Exchange", attempt: Attempt, tail: bytes) -> bytes:
+    """The last bytes of a stream that its backend cut: an error event and no terminator."""
+    events = without_done(tail)
+    if attempt.reader.error is None:  # else the backend has told it already
+        events += errors.CUT_EVENT
+    exchange.tape.add(events)
+    head = b"" if exchange.head_sent_s else answer_head(exchange, attempt, length=None)
+    return head + framed(exchange, events)
 
 
 def error_answer(

@@ -26,8 +26,10 @@ from . import errors, failures
 from .answering import (
     answer_head,
     clean_request_id,
+    cut_end,
     error_answer,
     framed,
+    stream_end,
     terminator,
     unrecorded,
 )
@@ -38,7 +40,6 @@ from .errors import DownstreamError
 from .heads import RequestHead
 from .judging import judge_answer
 from .recording import Ending, Packed, Tape, lower_level, record_of, total_cost_usd
-from .relay import without_done
 from .timing import NEVER_S, act_on_time, allowed_s, next_due_s
 from .wiring import Wiring
 
@@ -69,7 +70,7 @@ class Exchange:
     _is_cut = False
     head_sent_s: float | None = None
     last_write_s = 0.0
-    paused_since_s: float | None = None
+    is_paused = False
     _held_tail = b""
     _last = b""
 
@@ -138,20 +139,19 @@ class Exchange:
         attempt = self.attempt
         if attempt is not None:
             attempt.abort("client_gone", "the client went away")
+            self.plane.attempt_ended(attempt)
         won = attempt if attempt is not None and attempt.has_streamed else None
         self._end("client_gone", http_status=None, error_type="client_gone", won=won)
 
     def pause(self) -> None:
         """The client reads slower than the backend writes."""
-        self.paused_since_s = monotonic()
-        if not self._is_over:
-            self._arm()
+        self.is_paused = True
         if self.attempt is not None:
             self.attempt.pause_reading()
 
     def resume(self) -> None:
         """The client reads again."""
-        self.paused_since_s = None
+        self.is_paused = False
         if self.attempt is not None:
             self.attempt.last_byte_s = monotonic()  # the pause was the client's, not the backend's
             self.attempt.resume_reading()
@@ -316,23 +316,13 @@ class Exchange:
         if attempt.failure is not None:
             self._cut(attempt.failure, attempt)
             return
-        head = b"" if self.head_sent_s is not None else answer_head(self, attempt, length=None)
-        tail, self._held_tail = self._held_tail, b""
-        if tail:
-            self.tape.add(tail)
-            head += framed(self, tail)
-        self._last = head + terminator(self)
+        self._last = stream_end(self, attempt, self._held_tail)
         self._end("ok", http_status=200, error_type=None, won=attempt)
 
     def _cut(self, failure: str, attempt: Attempt | None) -> None:
         """The answer broke off after the client saw some of it: an error event, no clean end."""
         if attempt is not None and attempt.is_streaming and not attempt.is_coded:
-            events = without_done(self._held_tail)
-            if attempt.reader.error is None:  # else the backend has told it already
-                events += errors.CUT_EVENT
-            self.tape.add(events)
-            head = b"" if self.head_sent_s else answer_head(self, attempt, length=None)
-            self._last = head + framed(self, events)
+            self._last = cut_end(self, attempt, self._held_tail)
         self._is_cut = True
         self._end("upstream_cut", http_status=200, error_type=failure, won=attempt)
 

@@ -30,13 +30,11 @@ from .exchange import Exchange
 from .heads import RequestHead
 from .keys import Keys
 from .recording import Packer
-from .reply import ALLOWED, CHAT_PATH, Reply
+from .reply import CHAT_PATH, Reply, allowed_method
 from .wiring import Wiring, wire
 
 BACKLOG = 4096
 DATE_EVERY_S = 1.0
-WRITE_BUFFER_BYTES = 256 * 1024
-"""What may wait for a slow client before its backend is no longer read."""
 HEALTH_PATHS = (b"/healthz", b"/readyz")
 
 
@@ -179,7 +177,7 @@ class DataPlane:
     def refusal_of(self, exchange: Exchange, head: RequestHead) -> DownstreamError | None:
         """Why a whole request is not let in, if it is not."""
         if head.path != CHAT_PATH:
-            allowed = ALLOWED.get(head.path)
+            allowed = allowed_method(head.path)
             return errors.method_not_supported(allowed) if allowed else errors.unknown_url()
         encoding = head.fields.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 NEVER_S = float("inf")
-WRITE_STALL_S = 60.0  # nginx's send_timeout
 COMMENT_EVERY_S = 15.0  # undici gives up after five minutes, some load balancers after one
 DEADLINE_DIGITS_MAX = 9
 COMMENT = b": keep-alive\n\n"
@@ -36,10 +35,10 @@ def allowed_s(head: RequestHead, timeout: Timeout) -> float:
 def next_due_s(exchange: "Exchange") -> float:
     """The nearest moment at which one of the limits is due."""
     due_s = exchange.deadline_s
-    if exchange.paused_since_s is not None:
-        due_s = min(due_s, exchange.paused_since_s + WRITE_STALL_S)
-    elif exchange.attempt is not None and not exchange.attempt.is_ended:
-        due_s = min(due_s, _attempt_due_s(exchange, exchange.attempt))
+    attempt = exchange.attempt
+    # How long a client may not read is the connection's to say.
+    if attempt is not None and not attempt.is_ended and not exchange.is_paused:
+        due_s = min(due_s, _attempt_due_s(exchange, attempt))
     if exchange.head_sent_s is not None:
         due_s = min(due_s, exchange.last_write_s + COMMENT_EVERY_S)
     return due_s
@@ -48,11 +47,7 @@ def next_due_s(exchange: "Exchange") -> float:
 def act_on_time(exchange: "Exchange", now_s: float) -> None:
     """Do what the first limit that is over asks for; nothing where none is."""
     attempt = exchange.attempt
-    paused_s = exchange.paused_since_s
-    if paused_s is not None and now_s >= paused_s + WRITE_STALL_S:
-        exchange.client.abort()
-        exchange.client_gone()
-    elif now_s >= exchange.deadline_s:
+    if now_s >= exchange.deadline_s:
         _out_of_time(exchange)
     elif attempt is not None and not attempt.is_ended and _is_late(exchange, attempt, now_s):
         which = "first_token" if attempt.first_byte_s is None else "idle"
@@ -63,7 +58,7 @@ def act_on_time(exchange: "Exchange", now_s: float) -> None:
 
 
 def _is_late(exchange: "Exchange", attempt: Attempt, now_s: float) -> bool:
-    return exchange.paused_since_s is None and now_s >= _attempt_due_s(exchange, attempt)
+    return not exchange.is_paused and now_s >= _attempt_due_s(exchange, attempt)
 
 
 def _attempt_due_s(exchange: "Exchange", attempt: Attempt) -> float:

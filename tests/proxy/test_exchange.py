@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from proxy import timing
+from proxy import downstream, timing
 from tests.support.certificates import make_certificates
 from tests.support.plane import (
     ASKED,
@@ -920,7 +920,7 @@ def test_a_pause_of_the_client_is_not_the_backends(tmp_path: Path) -> None:
 def test_a_client_that_stops_reading_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timing, "WRITE_STALL_S", 0.3)
+    monkeypatch.setattr(downstream, "WRITE_STALL_S", 0.3)
     monkeypatch.setattr(timing, "COMMENT_EVERY_S", 0.1)
     script = [request, chunked_head(), repeat(chunk(BLOCK), 4000)]
     with serving(tmp_path, script) as (up, plane), slow_client(plane) as client:
