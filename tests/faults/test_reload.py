@@ -28,6 +28,8 @@ CHANGED = {  # the same, and the backends themselves are others: new pools, a ne
     name: text.replace("speed: instant", "speed: instant, completion_tokens: 12")
     for name, text in GOOD.items()
 }
+CHANGED_EVERY = 16
+"""Reloads; a simulator needs a moment to start, and one replaced at once never comes to answer."""
 BAD_LINE = 7
 BAD = {
     "unknown backend": CONFIG.format(backend="frist"),
@@ -78,7 +80,9 @@ def play(tmp_path: Path, ledger: Ledger, times: int) -> None:
                     assert_refused(answer, config, kind)
                 else:
                     name = ("second", "first")[number // 2 % 2]
-                    status, answer = reload(served, config, draw.choice((GOOD, CHANGED))[name])
+                    status, answer = reload(
+                        served, config, (GOOD, CHANGED)[number // CHANGED_EVERY % 2][name]
+                    )
                     assert (status, backend_of[str(answer["policy"])]) == (200, name)
                     in_force = str(answer["policy"])
                 moments.append((started_s, time.monotonic(), in_force))
