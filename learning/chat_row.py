@@ -98,7 +98,7 @@ def _is_sound(call: Json) -> bool:
         return False
     try:
         msgspec.json.decode(arguments)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
 

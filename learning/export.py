@@ -160,7 +160,7 @@ def openai_chat(capture: Json) -> Row:
         raise Excluded(NOT_CHAT)
     try:
         request = msgspec.json.decode(body_of(capture, "request") or b"", type=Json)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Excluded(UNREADABLE) from error
     answer = assemble(body_of(capture, "response") or b"")
     if answer is None:
@@ -200,7 +200,7 @@ def _is_one_object(body: bytes) -> bool:
         return False
     try:
         msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
 

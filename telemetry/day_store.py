@@ -44,6 +44,9 @@ _REFUSALS: Final = (
     sqlite3.DataError,
     sqlite3.InterfaceError,
     OverflowError,
+    ValueError,  # of ours or of a decoder: one record must not hold up those behind it
+    TypeError,
+    RecursionError,
 )
 
 

@@ -86,7 +86,7 @@ def input_hash(body: bytes | None) -> bytes | None:
         return None
     try:
         question = _decode_input(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     if question.messages is None:
         return None

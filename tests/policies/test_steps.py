@@ -5,8 +5,8 @@ from msgspec.structs import replace
 
 from policies.decide import decide
 from policies.decision import World
-from policies.steps import ATTEMPTS_MAX, next_step
 from policies.step import Accept, Ask, GiveUp, Outcome
+from policies.steps import ATTEMPTS_MAX, next_step
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
 
 PLAIN = "candidates: local"

@@ -1,5 +1,6 @@
 import pytest
 
+from telemetry import day_store
 from telemetry.day_store import DayBatch, DayStore, Gap, SegmentPlace
 from telemetry.record import BodyPart
 from telemetry.store import open_for_reading
@@ -65,6 +66,21 @@ def test_what_sqlite_cannot_hold_is_handed_back_and_counted(store):
     assert [index for index, _ in result.refused] == [1]
     assert rows(store, "select reason, n from gaps") == [("unwritable", 1)]
     assert rows(store, "select count(*) from bodies") == [(2,)]
+
+
+def test_a_record_that_cannot_be_taken_apart_holds_up_nobody(store, monkeypatch):
+    good, bad = make_record(), make_record(id=make_record().id)
+    whole = day_store.request_row
+
+    def fails_for_one(record, **rest):
+        if record.id == bad.id:
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a defect of ours")
+        return whole(record, **rest)
+
+    monkeypatch.setattr(day_store, "request_row", fails_for_one)
+    result = store.write(batch(bad, good), PLACE, 9)
+    assert result.new == [good]
+    assert [index for index, _ in result.refused] == [0]
 
 
 def test_a_failed_batch_leaves_nothing(store, monkeypatch):
