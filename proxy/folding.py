@@ -21,10 +21,9 @@ from telemetry.retention import drop_expired
 
 from .observing import observations
 
-IDLE_S = 0.1  # a decision is visible everywhere within a second; this is its share
+IDLE_S = 0.25  # a decision is visible everywhere within a second; this is its share
 SHARE_S = 0.5
 SHARE_EFFORT_MAX = 0.05  # of this process's time: 1,000 tasks are 5 MB and take 40 ms to encode
-SAVE_S = 5.0
 RETENTION_S = 60.0
 RETRY_S = 1.0
 LOCK_S = 0.2  # a start does not wait longer than this for a command that folds
@@ -50,7 +49,7 @@ class Folding:
         self._learned = Learned()
         self._is_unshared = True
         self._is_unsaved = False
-        self._share_due_s = self._saved_s = self._retained_s = 0.0
+        self._share_due_s = self._retained_s = 0.0
 
     async def open(self) -> None:
         """Open the store (migrating it where it is older) and load what was learned.
@@ -62,12 +61,11 @@ class Folding:
             await self._in_thread(self._open)
 
     async def run(self) -> None:
-        """Fold, share, save and forget, for ever. An error is counted, logged and tried again."""
+        """Fold, save, share and forget, for ever. An error is counted, logged and tried again."""
         while True:
             try:
                 has_more = await self._in_thread(self._fold_once)
                 await self._share_if_due()
-                await self._save_if_due()
                 await self._drop_if_due()
             except Exception as error:  # noqa: BLE001 (boundary: the fold must go on)
                 self._note_failure(error)
@@ -135,10 +133,12 @@ class Folding:
             self._learned.observe(observation, record.ts_us / 1e6)
             self._is_unshared = self._is_unsaved = True
 
-    def _save(self) -> None:
+    def _save(self) -> bytes:
+        data = self._learned.to_bytes(time.time())
         if self._folder is not None:
-            self._folder.save_learned(self._learned.to_bytes(time.time()))
+            self._folder.save_learned(data)
             self._is_unsaved = False
+        return data
 
     def _close(self) -> None:
         if self._folder is not None:
@@ -150,18 +150,13 @@ class Folding:
     # -- when something is due -------------------------------------------------------------
 
     async def _share_if_due(self) -> None:
+        """Saved before it is shared: what a worker has decided by is not forgotten by a kill."""
         now_s = time.monotonic()
         if self._is_unshared and now_s >= self._share_due_s:
             self._is_unshared = False
-            self._share(await self.learned_bytes())
+            self._share(await self._in_thread(self._save))
             spent_s = time.monotonic() - now_s
             self._share_due_s = now_s + max(SHARE_S, spent_s / SHARE_EFFORT_MAX)
-
-    async def _save_if_due(self) -> None:
-        now_s = time.monotonic()
-        if self._is_unsaved and now_s - self._saved_s >= SAVE_S:
-            self._saved_s = now_s
-            await self._in_thread(self._save)
 
     async def _drop_if_due(self) -> None:
         now_s = time.monotonic()

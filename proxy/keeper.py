@@ -25,9 +25,14 @@ SPREAD_S = 10.0  # a worker that has not swapped by then is reported; it tries o
 FINISH_S = 12.0  # the supervisor kills us after 15
 
 
+NICENESS = 5
+"""Where cores are scarce the workers go first: folding may lag, answering may not."""
+
+
 def run_keeper(handover: Handover) -> None:
     """Serve until told to stop. Called in the fork."""
     handover.keep_only(handover.admin_socket, handover.control_socket)
+    os.nice(NICENESS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_keep(handover))
 

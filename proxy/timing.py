@@ -1,9 +1,8 @@
 """The time limits of one exchange: when the next is due, and what happens then.
 
 deadline       of the whole request, shared by all attempts (`timeout.total`)
-first_token    of one attempt, until its first byte
+first_token    of one attempt, until its first byte: of an answer that is not streamed, all of it
 idle           of one attempt, between two bytes; not while the client is the slow one
-write stall    a client that reads nothing is gone
 comment        silence in a stream is filled, since clients hang up on it
 """
 

@@ -1,5 +1,6 @@
 """`pointsman serve`."""
 
+import errno
 from pathlib import Path
 
 import click
@@ -57,5 +58,9 @@ def command(config: Path, workers: int) -> None:
     try:
         code = serve(configuration, workers=workers)
     except OSError as error:
-        raise click.ClickException(str(error)) from None
+        where = error.filename or configuration.capture.directory
+        what = f"{where}: {error.strerror or error}"
+        hint = "free some space there, or set another capture.directory"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise click.ClickException(f"{what}; {hint}" if full else what) from None
     raise SystemExit(code)

@@ -121,7 +121,6 @@ def test_spend_says_it_too(config: Path) -> None:
     assert by_backend["o3-mini"] > by_backend["gpt-4"] * 0.9
 
 
-@pytest.mark.xfail(strict=True, reason="the keeper saves what it learned only every five seconds")
 def test_what_was_learned_outlives_a_kill(tmp_path: Path) -> None:
     config = write_config(tmp_path, CONFIG)
     with Served(config) as served:
