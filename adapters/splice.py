@@ -64,12 +64,26 @@ def replace_value(body: bytes, name: str, value: bytes) -> Edit:
     quoted = b'"%b"' % name.encode()
     first = body.find(quoted)
     is_common = first >= 0 and body.find(quoted, first + 1) < 0 and not _hides_keys(body)
-    if is_common and (colon := _AFTER_KEY.match(body, first + len(quoted))):
-        start = colon.end()
-        end = _scalar_end(body, start)
-        if end is not None:
-            return start, end, value
+    if is_common:
+        span = _plain_string(body, first + len(quoted))
+        if span is None and (colon := _AFTER_KEY.match(body, first + len(quoted))):
+            end = _scalar_end(body, colon.end())
+            span = None if end is None else (colon.end(), end)
+        if span is not None:
+            return *span, value
     return set_member(body, name, value)
+
+
+def _plain_string(body: bytes, after_key: int) -> tuple[int, int] | None:
+    """The span of a string without escapes, spaced as serialisers do: the usual case, quickly."""
+    if body.startswith(b':"', after_key):
+        start = after_key + 1
+    elif body.startswith(b': "', after_key):
+        start = after_key + 2
+    else:
+        return None
+    end = body.find(b'"', start + 1)
+    return None if end < 0 or body.find(b"\\", start, end) >= 0 else (start, end + 1)
 
 
 def refuse_twice(body: bytes, name: str) -> None:

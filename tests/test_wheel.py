@@ -1,5 +1,7 @@
 """What is built is what is meant: sdist -> wheel -> clean environment, own names only."""
 
+import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,8 +14,16 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"pointsman", "proxy", "policies", "adapters", "telemetry", "learning"}
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """The output of a command. `environment` comes on top of this process's own."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -95,3 +105,27 @@ def test_the_installed_command_runs(python: Path) -> None:
     assert ": ok: " in run(command, "check", cwd=directory)
     where = "import proxy.configuration as c; print(c.__file__)"
     assert str(site_packages(python)) in run(python, "-c", where, cwd=directory)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler to compile the wheel with")
+def test_a_compiled_wheel_serves_as_the_interpreted_one_does(tmp_path: Path) -> None:
+    """The data plane's own tests, run from a folder where only the compiled wheel is to be had."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    build = [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT]
+    run(*build, cwd=tmp_path, POINTSMAN_COMPILE="1")
+    (wheel,) = tmp_path.glob("*.whl")
+    compiled = {name for name in names_in(wheel) if name.endswith(".so")}
+    (library,) = {name for name in compiled if "/" not in name}
+    assert "__mypyc." in library
+    assert len(compiled) > 20
+    run(*pip, "install", "--quiet", "--no-deps", "--target", tmp_path / "site", wheel, cwd=tmp_path)
+    shutil.copytree(ROOT / "tests", tmp_path / "tests")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    names = ("attempt", "downstream", "exchange", "server")
+    tests = [tmp_path / "tests" / "proxy" / f"test_{name}.py" for name in names]
+    pytest_command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib"]
+    path = os.pathsep.join(map(str, (tmp_path / "site", tmp_path)))
+    where = "import proxy.exchange as e; print(e.__file__)"
+    assert run(sys.executable, "-P", "-c", where, cwd=tmp_path, PYTHONPATH=path).endswith(".so\n")
+    run(*pytest_command, *tests, cwd=tmp_path, PYTHONPATH=path)
