@@ -390,6 +390,8 @@ class Exchange:
     def _arm(self) -> None:
         """One timer for all limits; moved only when the next one is nearer than it is set."""
         due_s = next_due_s(self)
+        if due_s == NEVER_S:
+            return  # not begun yet
         if self._timer is not None:
             if self._timer.when() <= due_s:
                 return
