@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# These put a function of theirs in the place of one of ours, which machine code does not allow.
+NOT_COMPILED = "not before_the_record and not before_its_record and not a_defect_of_ours_costs_one_request_only"
 ROOMS = {"pointsman", "proxy", "policies", "adapters", "telemetry", "learning"}
 
 
@@ -128,4 +130,4 @@ def test_a_compiled_wheel_serves_as_the_interpreted_one_does(tmp_path: Path) -> 
     path = os.pathsep.join(map(str, (tmp_path / "site", tmp_path)))
     where = "import proxy.exchange as e; print(e.__file__)"
     assert run(sys.executable, "-P", "-c", where, cwd=tmp_path, PYTHONPATH=path).endswith(".so\n")
-    run(*pytest_command, *tests, cwd=tmp_path, PYTHONPATH=path)
+    run(*pytest_command, *tests, "-k", NOT_COMPILED, cwd=tmp_path, PYTHONPATH=path)
