@@ -28,7 +28,7 @@ backends:
 routes:
   default: {{candidates: [quick]}}
 """
-DISK_KIB = 48 * 1024
+DISK_KIB = 192 * 1024  # the load of a fast machine fits, journal and store together
 FULL_S = 0.8
 DROPPED = "pointsman_capture_dropped_total"
 
