@@ -14,6 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SWITCH = "POINTSMAN_COMPILE"
 COMPILED = (
+    "adapters/answer_reader.py",
     "adapters/chat_reader.py",
     "adapters/connection.py",
     "adapters/openai.py",
@@ -28,6 +29,7 @@ COMPILED = (
     "proxy/attempt.py",
     "proxy/counting.py",
     "proxy/downstream.py",
+    "proxy/endpoints.py",
     "proxy/exchange.py",
     "proxy/framing.py",
     "proxy/heads.py",

@@ -52,7 +52,8 @@ def cut_end(exchange: "Exchange", attempt: Attempt, tail: bytes) -> bytes:
     """The last bytes of a stream that its backend cut: an error event and no terminator."""
     events = without_done(tail)
     if attempt.reader.error is None:  # else the backend has told it already
-        events += errors.CUT_EVENT
+        assert exchange.endpoint is not None
+        events += exchange.endpoint.cut_event(attempt.reader)
     exchange.tape.add(events)
     head = b"" if exchange.head_sent_s else answer_head(exchange, attempt, length=None)
     return head + framed(exchange, events)
@@ -79,7 +80,7 @@ def unrecorded(exchange: "Exchange") -> bytes:
     if exchange.head_sent_s is not None:
         return b""  # the stream ends without its terminator
     error = errors.capture_unavailable()
-    body = error.body()
+    body = error.body(exchange.shape)
     headers = [(b"content-type", b"application/json"), *error.headers]
     lines = header_lines(headers) + request_id_line(exchange, headers)
     return head_bytes(exchange, error.status, lines, len(body)) + body

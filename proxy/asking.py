@@ -17,26 +17,29 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
     Raises adapters.splice.DuplicateMember where the body holds an edited member twice.
     """
     features, decision, body = exchange.features, exchange.decision, exchange.body
+    endpoint = exchange.endpoint
+    assert endpoint is not None
     assert features is not None
     assert decision is not None
     assert body is not None
     route, head = decision.route, exchange.head
     target = exchange.wiring.targets[name]
     wants_logprobs = (
-        route.confidence is not None
+        endpoint.adds_logprobs
+        and route.confidence is not None
         and "logprobs" in route.confidence.signals
         and target.backend.has_logprobs
         and not features.wants_logprobs
         and not (features.has_tools and features.is_stream)  # llama.cpp refuses these together
     )
-    wanted = Wanted(features.model, features.is_stream, features.include_usage, wants_logprobs)
+    includes_usage = features.include_usage or not endpoint.adds_usage
+    wanted = Wanted(features.model, features.is_stream, includes_usage, wants_logprobs)
     return Attempt(
         exchange,
         target.backend,
         target.prepare(body, wanted, header_lines=head.upstream_lines, query=head.query),
+        endpoint.make_reader(features.choices, route.confidence is not None),
         kind=kind,
-        choices=features.choices,
-        is_judged=route.confidence is not None,
         is_held=route.hold != "none",
         loop=exchange.plane.loop,
     )

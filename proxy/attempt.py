@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Literal, Protocol
 
 from adapters.backend import Backend
-from adapters.chat_reader import ChatReader
+from adapters.answer_reader import AnswerReader
 from adapters.connection import ResponseHead
 from adapters.errors import UpstreamError
 from adapters.openai import Prepared, is_retryable, retry_after_s
@@ -76,10 +76,9 @@ class Attempt:
         owner: Owner,
         backend: Backend,
         prepared: Prepared,
+        reader: AnswerReader,
         *,
         kind: OutcomeKind,
-        choices: int,
-        is_judged: bool,
         is_held: bool,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -90,7 +89,7 @@ class Attempt:
         self.backend = backend
         self.prepared = prepared
         self.kind: OutcomeKind = kind
-        self.reader = ChatReader(choices, keeps_text=is_judged)
+        self.reader = reader
         self.started_s = self.last_byte_s = self.ended_s = monotonic()
 
     def __repr__(self) -> str:

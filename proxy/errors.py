@@ -1,13 +1,20 @@
-"""Errors the proxy itself answers with, in OpenAI's shape; the table of WIRE section 3.
+"""Errors the proxy itself answers with; the table of WIRE section 3.
 
     DownstreamError        status, type, code, param; `closes` where the connection cannot go on
+
+They are written in the shape of the API that was called: OpenAI's, or Anthropic's on its paths.
 
 Nothing of the client's input, no traceback and no version is ever reflected.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
+
+from adapters.answer_reader import AnswerReader
+
+Shape = Literal["openai", "anthropic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +29,10 @@ class DownstreamError:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     closes: bool = False
 
-    def body(self) -> bytes:
-        """The JSON of the answer, all four members present."""
+    def body(self, shape: Shape = "openai") -> bytes:
+        """The JSON of the answer; in OpenAI's shape all four members are present."""
+        if shape == "anthropic":
+            return anthropic_json(self.message, self.status)
         return error_json(self.message, type=self.type, code=self.code, param=self.param)
 
 
@@ -32,6 +41,25 @@ def error_json(message: str, *, type: str, code: str | None, param: str | None =
     error = {"message": message, "type": type, "param": param, "code": code}
     return msgspec.json.encode({"error": error})
 
+
+def anthropic_json(message: str, status: int) -> bytes:
+    """`{"type": "error", "error": {...}}` as Anthropic writes it; the status names its type."""
+    named = _ANTHROPIC_TYPES.get(status)
+    if named is None:
+        named = "invalid_request_error" if status < 500 else "api_error"
+    return msgspec.json.encode({"type": "error", "error": {"type": named, "message": message}})
+
+
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+"""https://docs.anthropic.com/en/api/errors; their 529 is our 503."""
 
 INVALID = "invalid_request_error"
 SERVER = "server_error"
@@ -148,7 +176,10 @@ def _try_later(code: str, message: str) -> DownstreamError:
     return DownstreamError(503, SERVER, code, message, headers=headers)
 
 
-CUT_EVENT = b"data: %b\n\n" % error_json(
-    "The backend broke off in the middle of its answer.", type=SERVER, code="upstream_cut"
-)
-"""Ends a stream that its backend cut; clients raise on it."""
+CUT_MESSAGE = "The backend broke off in the middle of its answer."
+_CUT_DATA = b"data: %b\n\n" % error_json(CUT_MESSAGE, type=SERVER, code="upstream_cut")
+
+
+def cut_data(reader: AnswerReader) -> bytes:
+    """The event that ends a cut stream of plain `data:` lines."""
+    return _CUT_DATA

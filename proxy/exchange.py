@@ -11,12 +11,11 @@ with exactly one record. Whatever it decides comes from `policies`; here it is c
 
 import asyncio
 from time import monotonic, time_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from policies.decide import decide
 from policies.decision import Decision
-from policies.features import parse_chat, read_features
-from policies.request import ChatRequest, Features, RequestError
+from policies.request import Features, RequestError
 from policies.step import Accept, Ask, GiveUp, Outcome, OutcomeKind
 from policies.steps import next_step
 from telemetry.ids import new_id
@@ -36,7 +35,8 @@ from .answering import (
 from .asking import make_attempt
 from .attempt import Attempt
 from .downstream import DownstreamProtocol
-from .errors import DownstreamError
+from .endpoints import Endpoint
+from .errors import DownstreamError, Shape
 from .heads import RequestHead
 from .judging import judge_answer
 from .recording import Ending, Packed, Tape, lower_level, record_of, total_cost_usd
@@ -60,7 +60,8 @@ class Exchange:
     overhead_us: int | None = None
     cost_usd: float | None = None
     """All attempts together; known at the end."""
-    request: ChatRequest | None = None
+    request: Any = None
+    """What `endpoint.parse` made of the body."""
     attempt: Attempt | None = None
     deadline_s = NEVER_S
     attempt_until_s = NEVER_S
@@ -81,14 +82,15 @@ class Exchange:
         head: RequestHead,
         *,
         caller: str | None,
-        keeps_body: bool,
+        endpoint: Endpoint | None,
     ) -> None:
         self.id = new_id()
         self.ts_us = time_ns() // 1000
         self.wiring: Wiring = plane.wiring
         self.caller = caller
-        self.keeps_body = keeps_body
-        self.api = "chat" if keeps_body else "unknown"
+        self.endpoint = endpoint
+        self.keeps_body = endpoint is not None
+        self.api = "unknown" if endpoint is None else endpoint.api
         self.attempts: list[Attempt] = []
         self.capture: CaptureLevel = self.wiring.policy.default.capture
         self.tape = Tape(self.id, plane.journal.append_part)
@@ -169,6 +171,11 @@ class Exchange:
         else:
             self._cut("internal", self.attempt)
 
+    @property
+    def shape(self) -> Shape:
+        """How errors of ours are written for this client."""
+        return "openai" if self.endpoint is None else self.endpoint.shape
+
     def pack(self, decision: Decision) -> Packed:
         """The decision as the record carries it."""
         return self.plane.pack(decision)
@@ -176,14 +183,16 @@ class Exchange:
     # -- decide -------------------------------------------------------------------------------
 
     def _decide(self, body: bytes) -> None:
+        endpoint = self.endpoint
+        assert endpoint is not None  # else it was refused
         try:
-            self.request = request = parse_chat(body)
+            self.request = request = endpoint.parse(body)
         except RequestError as error:
             self.refuse(errors.invalid(error.message, param=error.param, code=error.code))
             return
         head = self.head
         conversation = head.own.get(b"conversation")
-        self.features = features = read_features(
+        self.features = features = endpoint.read_features(
             request,
             body_bytes=len(body),
             label_headers=head.labels() if head.own else _NO_LABELS,
@@ -340,7 +349,7 @@ class Exchange:
     def _answer_error(self, error: DownstreamError, status: Status, won: Attempt | None) -> None:
         if error.closes:
             self.client.closes = True
-        body = error.body()
+        body = error.body(self.shape)
         self.tape.add(body)
         headers = [(b"content-type", b"application/json"), *error.headers]
         self._last = error_answer(self, won, error.status, headers, body)

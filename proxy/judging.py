@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from policies.confidence import Answer, judge
-from policies.features import prompt_text, response_schema
 
 from .attempt import Attempt
 
@@ -14,7 +13,8 @@ if TYPE_CHECKING:
 def judge_answer(exchange: "Exchange", attempt: Attempt) -> None:
     """Set the attempt's confidence, where the route asks for it."""
     assert exchange.decision is not None
-    assert exchange.request is not None
+    endpoint = exchange.endpoint
+    assert endpoint is not None
     route = exchange.decision.route
     if route.confidence is None:
         return
@@ -24,6 +24,6 @@ def judge_answer(exchange: "Exchange", attempt: Attempt) -> None:
     attempt.confidence = judge(
         route,
         answer,
-        prompt_text=prompt_text(exchange.request) if looks_in_prompt else "",
-        response_schema=response_schema(exchange.request),
+        prompt_text=endpoint.prompt_text(exchange.request) if looks_in_prompt else "",
+        response_schema=endpoint.response_schema(exchange.request),
     ).value

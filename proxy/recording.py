@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from adapters.chat_reader import ChatReader
+from adapters.answer_reader import AnswerReader
 from policies.decision import Candidate, Decision
 from telemetry.record import (
     AttemptRecord,
@@ -23,7 +23,7 @@ from .attempt import Attempt
 if TYPE_CHECKING:
     from .exchange import Exchange
 
-_UNREAD = ChatReader()
+_UNREAD = AnswerReader()
 PACKED_MAX = 4096
 TAPE_BYTES_MAX = 1 << 20
 """A response is held for its record up to this size; beyond it goes to the journal in parts."""

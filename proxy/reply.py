@@ -11,6 +11,7 @@ from telemetry.ids import new_id
 
 from . import errors
 from .downstream import DownstreamProtocol
+from .endpoints import ENDPOINTS, shape_for
 from .errors import DownstreamError
 from .heads import RequestHead, header_lines, response_head
 
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
     from .server import DataPlane
 
 MODELS_PATH = b"/v1/models"
-CHAT_PATH = b"/v1/chat/completions"
 ALLOWED = {
     MODELS_PATH: b"GET",
-    CHAT_PATH: b"POST",
+    **dict.fromkeys(ENDPOINTS, b"POST"),
     b"/healthz": b"GET",
     b"/readyz": b"GET",
 }
@@ -61,7 +61,7 @@ class Reply:
         self._plane.refused(error)
         if error.closes:
             self._client.closes = True
-        self._write(error.status, list(error.headers), error.body())
+        self._write(error.status, list(error.headers), error.body(shape_for(self._head.path)))
 
     def client_gone(self) -> None:
         """Nothing was under way."""

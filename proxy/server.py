@@ -25,12 +25,13 @@ from .attempt import Attempt
 from .configuration import Configuration
 from .counting import Counting
 from .downstream import DownstreamProtocol
+from .endpoints import ENDPOINTS, shape_for
 from .errors import DownstreamError
 from .exchange import Exchange
 from .heads import RequestHead
 from .keys import Keys
 from .recording import Packer
-from .reply import CHAT_PATH, Reply, allowed_method
+from .reply import Reply, allowed_method
 from .wiring import Wiring, wire
 
 BACKLOG = 4096
@@ -153,12 +154,12 @@ class DataPlane:
         caller = None
         keys = self.wiring.keys
         if keys is not None and head.path not in HEALTH_PATHS:
-            caller = keys.caller_of(bearer_token(head))
+            caller = keys.caller_of(token_of(head))
             if caller is None:
                 return Reply(self, client, head, errors.invalid_key())
         if head.method == b"POST" and head.path.startswith(b"/v1/"):
-            keeps_body = head.path == CHAT_PATH
-            return Exchange(self, client, head, caller=caller, keeps_body=keeps_body)
+            endpoint = ENDPOINTS.get(head.path)
+            return Exchange(self, client, head, caller=caller, endpoint=endpoint)
         return Reply(self, client, head)
 
     def connected(self, client: DownstreamProtocol) -> None:
@@ -176,7 +177,7 @@ class DataPlane:
 
     def refusal_of(self, exchange: Exchange, head: RequestHead) -> DownstreamError | None:
         """Why a whole request is not let in, if it is not."""
-        if head.path != CHAT_PATH:
+        if exchange.endpoint is None:
             allowed = allowed_method(head.path)
             return errors.method_not_supported(allowed) if allowed else errors.unknown_url()
         encoding = head.fields.get(b"content-encoding")
@@ -232,8 +233,14 @@ class DataPlane:
         self._timer = self.loop.call_later(DATE_EVERY_S, self._set_date)
 
 
-def bearer_token(head: RequestHead) -> bytes:
-    """The key of `Authorization: Bearer KEY`, byte for byte; empty where there is none."""
-    value = head.fields.get(b"authorization") or b""
+def token_of(head: RequestHead) -> bytes:
+    """The key of `Authorization: Bearer KEY`, byte for byte; empty where there is none.
+
+    On Anthropic's paths it may come in `x-api-key` instead, as its clients send it.
+    """
+    value = head.fields.get(b"authorization")
+    if value is None:
+        is_named = b"x-api-key" in head.fields and shape_for(head.path) == "anthropic"
+        return head.fields[b"x-api-key"] if is_named else b""
     scheme, _, token = value.partition(b" ")
     return token if scheme.lower() == b"bearer" else b""

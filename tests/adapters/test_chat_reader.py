@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters.chat_reader import LOGPROBS_MAX, TEXT_CHARS_MAX, ChatReader
+from adapters.answer_reader import LOGPROBS_MAX, TEXT_CHARS_MAX
+from adapters.chat_reader import ChatReader
 from adapters.sse import EventBuffer
 from pointsman.tokens import Usage
 

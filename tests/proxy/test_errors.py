@@ -68,3 +68,22 @@ def test_after_our_own_tries_the_client_need_not_try(make: Callable[[], Downstre
 
 def test_the_right_method_is_named() -> None:
     assert dict(errors.method_not_supported(b"POST").headers) == {b"allow": b"POST"}
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (errors.invalid_key(), "authentication_error"),
+        (errors.model_not_found(), "not_found_error"),
+        (errors.invalid("no"), "invalid_request_error"),
+        (errors.too_large(1), "request_too_large"),
+        (errors.overloaded(), "overloaded_error"),
+        (errors.deadline_exceeded("request's"), "timeout_error"),
+        (errors.upstream_error("it failed."), "api_error"),
+    ],
+)
+def test_the_other_shape_names_the_error_by_its_status(
+    error: errors.DownstreamError, named: str
+) -> None:
+    told = json.loads(error.body("anthropic"))
+    assert told == {"type": "error", "error": {"type": named, "message": error.message}}

@@ -344,7 +344,7 @@ def test_a_defect_of_ours_costs_one_request_only(
         plane.client() as client,
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(exchange, "read_features", fails)
+            patched.setattr(exchange, "decide", fails)
             answer = client.ask(ASKED)
         assert answer.code == (500, "server_error", "internal_error")
         assert client.ask(ASKED).status == 200
@@ -424,4 +424,4 @@ def test_a_token_is_taken_byte_for_byte(value: bytes, token: bytes) -> None:
     head = RequestHead(
         b"GET", b"/", [(b"authorization", value)], is_http_10=False, keeps_alive=True
     )
-    assert server.bearer_token(head) == token
+    assert server.token_of(head) == token

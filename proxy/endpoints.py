@@ -1,0 +1,72 @@
+"""The endpoints that are routed by policy: what differs between them, in one table.
+
+A request's path picks its row. Everything in a row is constant and made once; what is the same
+for all (deciding, asking, retrying, holding, recording) never asks which endpoint it serves.
+
+    reads the request    `parse`, then `read_features`; `prompt_text` and `response_schema` for
+                         what judges an answer
+    reads the answer     `make_reader`; it also says when an answer is complete
+    asks for more        `adds_usage`, `adds_logprobs`: whether the API has these switches
+    speaks in our name   `shape` of errors, `cut_event` at the end of a stream that was cut
+
+To add one: a request type with its features in `policies`, a reader in `adapters`, a row here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.answer_reader import AnswerReader
+from adapters.chat_reader import ChatReader
+from policies import features
+from policies.request import Features
+
+from . import errors
+from .errors import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row. The functions that take a request take what this row's `parse` returns."""
+
+    api: str
+    """The word records, exports and adapters know it by."""
+    path: bytes
+    shape: Shape
+    parse: Callable[[bytes], Any]
+    """From body bytes; raises policies.request.RequestError."""
+    read_features: Callable[..., Features]
+    prompt_text: Callable[[Any], str]
+    response_schema: Callable[[Any], object | None]
+    make_reader: Callable[[int, bool], AnswerReader]
+    """From the number of choices and whether the answer's text will be judged."""
+    cut_event: Callable[[AnswerReader], bytes]
+    """Ends a stream that its backend cut; clients raise on it."""
+    adds_usage: bool = False
+    """`stream_options.include_usage` may be asked for, and hidden again."""
+    adds_logprobs: bool = False
+    """`logprobs: true` may be asked for, and hidden again."""
+
+
+CHAT = Endpoint(
+    api="chat",
+    path=b"/v1/chat/completions",
+    shape="openai",
+    parse=features.parse_chat,
+    read_features=features.read_features,
+    prompt_text=features.prompt_text,
+    response_schema=features.response_schema,
+    make_reader=ChatReader,
+    cut_event=errors.cut_data,
+    adds_usage=True,
+    adds_logprobs=True,
+)
+
+ENDPOINTS: Mapping[bytes, Endpoint] = {one.path: one for one in (CHAT,)}
+"""By path."""
+
+
+def shape_for(path: bytes) -> Shape:
+    """How errors are written on a path, whether it is served or not."""
+    endpoint = ENDPOINTS.get(path)
+    return "openai" if endpoint is None else endpoint.shape
