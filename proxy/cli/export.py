@@ -1,8 +1,6 @@
 """`pointsman export`."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import msgspec
 
 from .options import Ago, config_option, json_option, read_config
 from .output import table
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from learning.export import ExportReport
@@ -67,7 +66,7 @@ def command(
     ensure_folded(directory)
     os.umask(0o077)  # prompts and answers: the file is nobody else's business
     try:
-        with progress_bar(is_silent=as_json) as advance:
+        with progress_bar("exporting", is_silent=as_json) as advance:
             report = export(
                 directory,
                 output,
@@ -82,25 +81,6 @@ def command(
         click.echo(msgspec.json.encode(report, enc_hook=str))
     else:
         show(report)
-
-
-@contextmanager
-def progress_bar(*, is_silent: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, where that is a terminal; gives what to call with (done, total)."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    with Progress(
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=is_silent or not console.is_terminal,
-        transient=True,
-    ) as progress:
-        task = progress.add_task("exporting", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def show(report: "ExportReport") -> None:

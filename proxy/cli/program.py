@@ -5,6 +5,7 @@ command but `check`, a configuration that cannot be used.
 """
 
 import importlib
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -23,7 +24,10 @@ COMMANDS = (
     "doctor",
     "spend",
     "key",
+    "import",
 )
+MODULES = MappingProxyType({"import": "importing"})
+"""Where a command's word cannot be, or is not, its module's name."""
 
 
 class LazyGroup(click.Group):
@@ -34,10 +38,10 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command in `proxy.cli.NAME`, there called `command`."""
+        """The command in its module, there called `command`."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"proxy.cli.{cmd_name}")
+        module = importlib.import_module(f"proxy.cli.{MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 

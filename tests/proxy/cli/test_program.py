@@ -35,12 +35,19 @@ def test_every_command_explains_itself_with_an_example(words: tuple[str, ...]) -
     assert f"pointsman {words[0]}" in result.output
 
 
+NEEDED = {
+    "key": ("list",),
+    "export": ("--output", "{}.out", "--format", "jsonl-raw"),
+    "import": ("{}",),
+}
+"""What a command cannot be called without; {} is some file."""
+
+
 @pytest.mark.parametrize("word", [c for c in COMMANDS if c not in ("init", "check", "doctor")])
 def test_a_bad_config_is_exit_code_2_and_its_lines(word: str, tmp_path: Path) -> None:
     config = write_config(tmp_path, SIMPLE.replace("[quick]", "[quikc]"))
-    words = [word, "list"] if word == "key" else [word]
-    extra = ["--output", str(tmp_path / "o"), "--format", "jsonl-raw"] if word == "export" else []
-    result = CliRunner().invoke(cli, [*words, "--config", str(config), *extra], input="{}")
+    words = [word, *(text.format(config) for text in NEEDED.get(word, ()))]
+    result = CliRunner().invoke(cli, [*words, "--config", str(config)], input="{}")
     assert result.exit_code == 2
     assert f"{config}:7:" in result.output
     assert "Traceback" not in result.output
