@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import hdrs, web
 
-import telemetry.queries
 from pointsman import __version__
 from pointsman.errors import ConfigError
+from telemetry.finding import find_decision
 from telemetry.ids import milliseconds_of
 from telemetry.metrics import CAPTURE_HELP, Counters, exposition
 
@@ -193,13 +193,11 @@ class AdminListener:
     async def _decision(self, decision_id: str) -> web.Response:
         found = None
         if milliseconds_of(decision_id) is not None:
-            found = await asyncio.to_thread(
-                telemetry.queries.decision, self.handover.directory, decision_id
-            )
+            found = await asyncio.to_thread(find_decision, self.handover.directory, decision_id)
         if found is None:
             message = "No decision with this id is kept."
             raise Refused(DownstreamError(404, INVALID, "decision_not_found", message))
-        return _json(found)
+        return _json(found.decision)
 
     async def _reload(self) -> web.Response:
         try:

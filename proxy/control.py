@@ -6,11 +6,13 @@ serves with what it knows and connects again when the keeper is back.
 
     frame = length (u32, little endian) + msgpack of one message
 
-worker -> keeper: Hello, Report, ReloadDone.   keeper -> worker: Reload, LearnedState.
+worker -> keeper: Hello, Report, ReloadDone, Question.
+keeper -> worker: Reload, LearnedState, Answer.
 """
 
 import asyncio
 import struct
+from typing import Literal
 
 import msgspec
 
@@ -57,8 +59,24 @@ class LearnedState(msgspec.Struct, frozen=True, array_like=True, tag="learned"):
     data: bytes
 
 
-FromWorker = Hello | Report | ReloadDone
-FromKeeper = Reload | LearnedState
+class Question(msgspec.Struct, frozen=True, array_like=True, tag="question"):
+    """About something answered earlier, maybe by another worker; see `lookup.py`."""
+
+    number: int
+    about: Literal["decision", "response"]
+    id: str
+    caller: str | None
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
+    """JSON of what was found, `null` where there is nothing; None: it could not be looked up."""
+
+    number: int
+    found: bytes | None
+
+
+FromWorker = Hello | Report | ReloadDone | Question
+FromKeeper = Reload | LearnedState | Answer
 
 _encoder = msgspec.msgpack.Encoder()
 _from_worker = msgspec.msgpack.Decoder(FromWorker)

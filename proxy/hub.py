@@ -15,11 +15,13 @@ import msgspec
 from telemetry.metrics import Counters, merged
 
 from .control import (
+    Answer,
     ControlError,
     FromKeeper,
     FromWorker,
     Hello,
     LearnedState,
+    Question,
     Reload,
     ReloadDone,
     Report,
@@ -30,6 +32,10 @@ from .control import (
 QUEUE_BYTES_MAX = 8 << 20  # a worker that does not read its learned state misses some
 HELLO_S = 5.0
 GROWING = ("_total", "_bucket", "_sum", "_count")  # as the exposition tells counters apart
+
+
+OnQuestion = Callable[[Question, Callable[[Answer], None]], None]
+"""Takes a question and where its answer goes; does not wait."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,16 +52,24 @@ class Member:
     """Why its last reload did not work."""
 
     def send(self, message: FromKeeper) -> None:
-        """Queue a message."""
-        self.writer.write(encode(message))
+        """Queue a message; none once the worker is gone."""
+        if not self.writer.is_closing():
+            self.writer.write(encode(message))
 
 
 class Hub:
     """All workers of this process tree. `generation` is what they should be running."""
 
-    def __init__(self, *, generation: int, on_trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        generation: int,
+        on_trouble: Callable[[str], None],
+        on_question: OnQuestion | None = None,
+    ) -> None:
         self.generation = generation
         self._on_trouble = on_trouble
+        self._on_question = on_question
         self._members: dict[int, Member] = {}
         self._last: dict[int, tuple[int, Counters]] = {}
         self._base: Counters = {}
@@ -183,6 +197,8 @@ class Hub:
         elif isinstance(message, ReloadDone):
             member.generation = message.generation
             member.failure = message.error
+        elif isinstance(message, Question) and self._on_question is not None:
+            self._on_question(message, member.send)
 
     def _remember(self, member: Member) -> None:
         """Keep the latest counters; those of the worker's former process go into the base."""

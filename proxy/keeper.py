@@ -18,6 +18,7 @@ from .child import StopSignal, describe_failure
 from .folding import Folding
 from .handover import Handover
 from .hub import Hub
+from .lookup import Finder
 from .reloading import Current, Reloader, build_current
 from .tasks import TaskKeeper
 
@@ -43,8 +44,9 @@ async def _keep(handover: Handover) -> None:
     loop = asyncio.get_running_loop()
     stop = StopSignal(loop)
     current = build_current(read_active(handover.directory))
-    hub = Hub(generation=current.generation, on_trouble=_report_trouble)
     capture = current.configuration.capture
+    finder = Finder(capture.directory)
+    hub = Hub(generation=current.generation, on_trouble=_report_trouble, on_question=finder.ask)
     folding = Folding(capture.directory, keep_s=capture.keep_s, share=hub.share_learned)
     reloader = Reloader(
         current,
@@ -66,6 +68,7 @@ async def _keep(handover: Handover) -> None:
     await folding.finish(FINISH_S)
     await admin.close()
     hub.close()
+    finder.close()
 
 
 def reload_in_background(tasks: TaskKeeper, reloader: Reloader) -> None:

@@ -15,11 +15,13 @@ import msgspec
 from telemetry.metrics import Counters
 
 from .control import (
+    Answer,
     ControlError,
     FromKeeper,
     FromWorker,
     Hello,
     LearnedState,
+    Question,
     Reload,
     ReloadDone,
     Report,
@@ -53,6 +55,9 @@ class Subject(Protocol):
     def learn(self, data: bytes) -> None:
         """Replace the learned state."""
 
+    def answered(self, answer: Answer) -> None:
+        """What came of a question."""
+
 
 @dataclass(slots=True)
 class Link:
@@ -84,6 +89,14 @@ class Link:
             return
         rows = [(name, labels, value) for (name, labels), value in self.subject.counters().items()]
         self._send(Report(rows, msgspec.json.encode(self.subject.state())))
+
+    def ask(self, question: Question) -> bool:
+        """Send a question if the keeper is there and reads."""
+        writer = self._writer
+        if writer is None or writer.transport.get_write_buffer_size() > QUEUE_BYTES_MAX:
+            return False
+        self._send(question)
+        return True
 
     async def flush(self, timeout_s: float) -> None:
         """Wait until the keeper's socket has taken what was sent, at most `timeout_s`."""
@@ -117,6 +130,8 @@ class Link:
     async def _obey(self, message: FromKeeper) -> None:
         if isinstance(message, LearnedState):
             self.subject.learn(message.data)
+        elif isinstance(message, Answer):
+            self.subject.answered(message)
         elif isinstance(message, Reload):
             error = None
             try:

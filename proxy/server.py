@@ -30,6 +30,7 @@ from .errors import DownstreamError
 from .exchange import Exchange
 from .heads import RequestHead
 from .keys import Keys
+from .lookup import Lookup
 from .recording import Packer
 from .reply import Reply, allowed_method
 from .wiring import Wiring, wire
@@ -56,6 +57,7 @@ class DataPlane:
         self.date = b""
         self.counting = Counting()
         self.pack = Packer()
+        self.lookup = Lookup(loop)
         self._clients: set[DownstreamProtocol] = set()
         self._is_empty = asyncio.Event()
         self._is_empty.set()

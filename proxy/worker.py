@@ -25,6 +25,7 @@ from telemetry.metrics import Counters, journal_counters
 from .active import Active, build_active, read_active
 from .child import DRAIN_S, StopSignal, describe_failure
 from .configuration import Configuration
+from .control import Answer
 from .handover import Handover
 from .keys import KeyFileError, Keys
 from .link import Link
@@ -80,6 +81,10 @@ class Worker:
         """What the keeper learned from all workers."""
         self.plane.learn(Learned.from_bytes(data))
 
+    def answered(self, answer: Answer) -> None:
+        """What the keeper found."""
+        self.plane.lookup.answered(answer)
+
 
 def run_worker(handover: Handover, index: int) -> None:
     """Serve until told to stop. Called in the fork."""
@@ -111,6 +116,7 @@ async def _serve(handover: Handover, index: int, listening: socket.socket) -> No
     await plane.listen(listening, tls)
     tasks = TaskKeeper(_report_failure)
     link = Link(handover.control_path, index, os.getpid(), worker, _report_trouble)
+    plane.lookup.through(link.ask)
     tasks.start("keeper link", link.run())
     handover.tell(f"worker {index} ready")
     gc.freeze()

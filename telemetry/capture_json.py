@@ -3,13 +3,16 @@
 import base64
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .rows import CODEC_RAW
 
 Json = dict[str, object]
+
+Stored = sqlite3.Row | Mapping[str, Any]
+"""A row by its columns' names: of a table, or of a record that is not folded yet."""
 
 Parsed = TypeVar("Parsed")
 
@@ -81,8 +84,8 @@ def attempt_json(row: sqlite3.Row) -> Json:
     }
 
 
-def decision_json(row: sqlite3.Row, candidates: Iterable[sqlite3.Row]) -> Json:
-    """A stored decision in the shape of `explain --json`."""
+def decision_json(row: Stored, candidates: Iterable[Stored]) -> Json:
+    """A kept decision in the shape of `explain --json`."""
     return {
         "decision_id": row["id"],
         "route": row["route"],
@@ -94,12 +97,12 @@ def decision_json(row: sqlite3.Row, candidates: Iterable[sqlite3.Row]) -> Json:
     }
 
 
-def candidates_json(rows: Iterable[sqlite3.Row]) -> list[Json]:
+def candidates_json(rows: Iterable[Stored]) -> list[Json]:
     """The candidates of a stored decision, in the route's order."""
     return [candidate_json(row) for row in rows]
 
 
-def candidate_json(row: sqlite3.Row) -> Json:
+def candidate_json(row: Stored) -> Json:
     """One candidate of a stored decision."""
     return {
         "backend": row["backend"],

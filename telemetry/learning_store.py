@@ -19,7 +19,7 @@ _encode_json = msgspec.json.Encoder().encode
 
 _FEEDBACK: Final = (
     "insert or ignore into feedback(id, request_id, ts_us, name, num, text, demonstration, source,"
-    " tags) values (?,?,?,?,?,?,?,?,?)"
+    " tags, caller) values (?,?,?,?,?,?,?,?,?,?)"
 )
 _LABEL: Final = (
     "insert or ignore into labels(id, request_id, input_hash, source, model, prompt_hash,"
@@ -153,6 +153,7 @@ def feedback_row(feedback: FeedbackRecord) -> Row:
         feedback.demonstration,
         feedback.source,
         tags,
+        feedback.caller,
     )
 
 

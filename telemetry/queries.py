@@ -26,6 +26,13 @@ where r.seq = ?
 """
 _WITH_BODIES: Final = _CAPTURE.format(req="r.req_body", resp="r.resp_body")
 _WITHOUT_BODIES: Final = _CAPTURE.format(req="null", resp="null")
+RESPONSE_DAYS_MAX: Final = 31
+"""How far back an answer's own id is known: OpenAI keeps a response for 30 days."""
+
+_RESPONSE: Final = (
+    "select backend from requests where api = 'responses' and provider_response_id = ?"
+    " and caller is ? and backend is not null order by seq desc limit 1"
+)
 _CANDIDATES: Final = "select * from decisions where request_seq = ? order by rank"
 _ATTEMPTS: Final = "select * from attempts where request_seq = ? order by n"
 
@@ -107,27 +114,27 @@ def capture(directory: Path, identifier: str, *, bodies: bool = True) -> Json | 
     return None
 
 
-def decision(directory: Path, identifier: str) -> Json | None:
-    """A kept decision in the shape of `explain --json`; None where there is none."""
+def decision(directory: Path, identifier: str) -> tuple[str | None, Json] | None:
+    """A kept decision in the shape of `explain --json`, behind the caller it was made for."""
     for path in _files_of(directory, identifier):
         with closing(open_for_reading(path)) as connection:
             row = connection.execute(
                 "select * from requests where id = ? and capture is not 'off'", (identifier,)
             ).fetchone()
             if row is not None:
-                return decision_json(row, connection.execute(_CANDIDATES, (row["seq"],)))
+                candidates = connection.execute(_CANDIDATES, (row["seq"],))
+                return row["caller"], decision_json(row, candidates)
     return None
 
 
-def caller_of(directory: Path, identifier: str) -> str | None:
-    """The caller whose request `identifier` is; None where unknown, or asked without a key."""
-    for path in _files_of(directory, identifier):
+def response_backend(directory: Path, response_id: str, caller: str | None) -> str | None:
+    """The backend that answered `caller` with this id, in the newest RESPONSE_DAYS_MAX days."""
+    newest = list(_days_since(directory, None))[-RESPONSE_DAYS_MAX:]
+    for _, path in reversed(newest):
         with closing(open_for_reading(path)) as connection:
-            row = connection.execute(
-                "select caller from requests where id = ?", (identifier,)
-            ).fetchone()
+            row = connection.execute(_RESPONSE, (response_id, caller)).fetchone()
             if row is not None:
-                return None if row["caller"] is None else str(row["caller"])
+                return str(row["backend"])
     return None
 
 

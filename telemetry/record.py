@@ -174,6 +174,8 @@ class FeedbackRecord(msgspec.Struct, frozen=True, array_like=True):
     """A better answer, as the caller sent it."""
     source: str = "caller"
     tags: dict[str, str] = {}
+    caller: str | None = None
+    """Whose key gave it. Like `source` written by this program, never taken from a client."""
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True):

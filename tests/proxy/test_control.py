@@ -12,6 +12,7 @@ from proxy.control import (
     FromWorker,
     Hello,
     LearnedState,
+    Question,
     Reload,
     ReloadDone,
     Report,
@@ -30,6 +31,13 @@ MESSAGES = st.one_of(
         st.binary(max_size=200),
     ),
     st.builds(ReloadDone, st.integers(0, 1 << 40), st.none() | NAMES),
+    st.builds(
+        Question,
+        st.integers(0, 1 << 40),
+        st.sampled_from(("decision", "response")),
+        NAMES,
+        st.none() | NAMES,
+    ),
 )
 
 

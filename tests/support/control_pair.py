@@ -4,7 +4,8 @@ import asyncio
 import socket
 from pathlib import Path
 
-from proxy.hub import Hub
+from proxy.control import Answer
+from proxy.hub import Hub, OnQuestion
 from proxy.link import Link
 from telemetry.metrics import Counters
 
@@ -16,6 +17,7 @@ class FakeWorker:
         self.generation = generation
         self.values: Counters = {}
         self.learned: list[bytes] = []
+        self.answers: list[Answer] = []
         self.failure: Exception | None = None
         self.asked: list[int] = []
         self.is_stuck = False
@@ -37,6 +39,9 @@ class FakeWorker:
     def learn(self, data: bytes) -> None:
         self.learned.append(data)
 
+    def answered(self, answer: Answer) -> None:
+        self.answers.append(answer)
+
 
 class Pair:
     """One hub at a time, any number of links to it."""
@@ -50,9 +55,9 @@ class Pair:
         self.troubles: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def hub(self, generation: int = 0) -> Hub:
+    async def hub(self, generation: int = 0, on_question: OnQuestion | None = None) -> Hub:
         """A keeper on the same listening socket, as after a restart."""
-        hub = Hub(generation=generation, on_trouble=self.troubles.append)
+        hub = Hub(generation=generation, on_trouble=self.troubles.append, on_question=on_question)
         await hub.listen(self.listening.dup())
         return hub
 

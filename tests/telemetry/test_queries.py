@@ -1,5 +1,7 @@
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from hashlib import sha256
 
 import pytest
@@ -8,13 +10,14 @@ from pointsman.tokens import Usage
 from telemetry.fold import Folder
 from telemetry.ids import IdSource
 from telemetry.queries import (
+    _RESPONSE,
     PAGE_ROWS,
-    caller_of,
     capture,
     captures,
     count_captures,
     decision,
     follow,
+    response_backend,
     spend,
 )
 from telemetry.store import day_files
@@ -113,7 +116,8 @@ def test_a_decision_has_the_shape_of_explain(tmp_path):
     candidates = (make_candidate("local"), make_candidate("gpt-4", cost_usd=None, prior=False))
     record = make_record(candidates=candidates)
     keep(tmp_path, [record])
-    found = decision(tmp_path, record.id)
+    caller, found = decision(tmp_path, record.id)
+    assert caller == "billing"
     assert list(found) == [
         "decision_id", "route", "policy", "chosen", "reason", "candidates", "plan",
     ]  # fmt: skip
@@ -127,12 +131,29 @@ def test_a_decision_has_the_shape_of_explain(tmp_path):
     assert found["plan"] == [{"step": "fallback", "backend": "gpt-4", "condition": "on failure"}]
 
 
-def test_the_caller_of_a_request_is_known(tmp_path):
-    mine, nobodys = make_record(), make_record(caller=None)
-    keep(tmp_path, [mine, nobodys])
-    assert caller_of(tmp_path, mine.id) == "billing"
-    assert caller_of(tmp_path, nobodys.id) is None
-    assert caller_of(tmp_path, "unknown") is None
+def test_the_backend_of_a_response_is_known_to_its_caller(tmp_path):
+    old = record_at(NOW_S - 3 * DAY_S, api="responses", provider_response_id="resp_1", backend="a")
+    new = record_at(NOW_S, api="responses", provider_response_id="resp_1", backend="b")
+    chat = record_at(NOW_S, provider_response_id="chatcmpl-1")
+    keyless = record_at(NOW_S, api="responses", provider_response_id="resp_2", caller=None)
+    keep(tmp_path, [old, new, chat, keyless])
+    assert response_backend(tmp_path, "resp_1", "billing") == "b"
+    assert response_backend(tmp_path, "resp_1", "other") is None
+    assert response_backend(tmp_path, "resp_1", None) is None
+    assert response_backend(tmp_path, "resp_2", None) == "local"
+    assert response_backend(tmp_path, "chatcmpl-1", "billing") is None
+
+
+def test_a_response_is_known_for_a_month_and_looked_up_by_an_index(tmp_path):
+    first = record_at(NOW_S, api="responses", provider_response_id="resp_old")
+    keep(tmp_path, [first, *(record_at(NOW_S + day * DAY_S) for day in range(1, 31))])
+    assert response_backend(tmp_path, "resp_old", "billing") == "local"
+    keep(tmp_path, [record_at(NOW_S + 31 * DAY_S)])
+    assert response_backend(tmp_path, "resp_old", "billing") is None
+    path = dict(day_files(tmp_path))["2025-10-09"]
+    with closing(sqlite3.connect(path)) as connection:
+        plan = connection.execute(f"explain query plan {_RESPONSE}", ("x", "y")).fetchall()
+    assert "requests_response" in plan[0][3]
 
 
 def test_spend_adds_up_over_days_and_never_takes_unknown_for_nothing(tmp_path):
