@@ -1,0 +1,46 @@
+"""Ten exact seconds."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.window import SECONDS, Window
+
+
+def test_a_second_leaves_as_a_whole() -> None:
+    window = Window()
+    window.add(100.0, 1, 2)
+    window.add(100.99, 1, 0)
+    window.add(101.0, 0, 1)
+    window.move_to(109.99)
+    assert (window.first, window.second) == (2, 3)
+    window.move_to(110.0)
+    assert (window.first, window.second) == (0, 1)
+
+
+def test_a_clock_that_goes_back_takes_nothing_away() -> None:
+    window = Window()
+    window.add(100.0, 1, 0)
+    window.add(99.0, 1, 0)
+    assert window.first == 2
+
+
+def test_forgets_everything() -> None:
+    window = Window()
+    window.add(100.0, 1, 1)
+    window.clear()
+    window.move_to(105.0)
+    assert (window.first, window.second) == (0, 0)
+    assert repr(window) == "<Window 0 0>"
+
+
+@given(st.lists(st.tuples(st.floats(0, 8), st.integers(0, 3), st.integers(0, 3)), max_size=60))
+def test_is_the_sum_of_the_last_ten_seconds(steps: list[tuple[float, int, int]]) -> None:
+    window = Window()
+    moment_s, added = 1000.0, []
+    for wait_s, first, second in steps:
+        moment_s += wait_s
+        window.add(moment_s, first, second)
+        added.append((int(moment_s), first, second))
+        recent = [one for one in added if one[0] > int(moment_s) - SECONDS]
+        assert window.first == sum(one[1] for one in recent)
+        assert window.second == sum(one[2] for one in recent)
