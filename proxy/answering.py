@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from adapters.openai import kept_downstream
-
 from . import errors
 from .attempt import Attempt
 from .heads import LAST_CHUNK, Header, chunk, header_lines, response_head
@@ -29,7 +27,7 @@ def answer_head(exchange: "Exchange", attempt: Attempt, *, length: int | None) -
     """
     assert attempt.head is not None
     measure_overhead(exchange)
-    headers = kept_downstream(attempt.head.headers)
+    headers = attempt.target.to_downstream.kept(attempt.head.headers)
     lines = header_lines(headers) + own_lines(exchange, attempt)
     if attempt.is_streaming:
         lines += EVENT_LINES

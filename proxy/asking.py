@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from adapters.openai import Wanted
+from adapters.adapter import Wanted
 from policies.step import OutcomeKind
 
 from .attempt import Attempt
@@ -36,8 +36,14 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
     wanted = Wanted(features.model, features.is_stream, includes_usage, wants_logprobs)
     return Attempt(
         exchange,
-        target.backend,
-        target.prepare(body, wanted, header_lines=head.upstream_lines, query=head.query),
+        target,
+        target.prepare(
+            body,
+            wanted,
+            header_lines=head.upstream_lines(target.to_upstream),
+            query=head.query,
+            path=endpoint.path,
+        ),
         endpoint.make_reader(features.choices, route.confidence is not None),
         kind=kind,
         is_held=route.hold != "none",

@@ -9,13 +9,12 @@ import asyncio
 from time import monotonic
 from typing import Literal, Protocol
 
-from adapters.backend import Backend
 from adapters.answer_reader import AnswerReader
 from adapters.connection import ResponseHead
 from adapters.errors import UpstreamError
-from adapters.openai import Prepared, is_retryable, retry_after_s
 from adapters.pool import Call, Pool
 from adapters.sse import EventBuffer
+from adapters.target import Prepared, Target, retry_after_s
 from policies.step import Outcome, OutcomeKind
 
 from .relay import hide_in_events, hide_logprobs
@@ -74,7 +73,7 @@ class Attempt:
     def __init__(
         self,
         owner: Owner,
-        backend: Backend,
+        target: Target,
         prepared: Prepared,
         reader: AnswerReader,
         *,
@@ -86,7 +85,8 @@ class Attempt:
         self._loop = loop
         self._is_held = is_held
         self._body: list[bytes] = []
-        self.backend = backend
+        self.target = target
+        self.backend = target.backend
         self.prepared = prepared
         self.kind: OutcomeKind = kind
         self.reader = reader
@@ -325,5 +325,5 @@ class Attempt:
         if self.failure is None or self.has_streamed:
             return False
         if self.failure == "status" and self.head is not None:
-            return is_retryable(self.head, self.body)
+            return self.target.is_retryable(self.head, self.body)
         return self.failure != "client_gone"

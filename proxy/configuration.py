@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapters.backend import Backend, load_backends, with_simulator
+from adapters.backend import Backend, with_simulator
+from adapters.declared import load_backends
 from pointsman import decoding
 from pointsman.decoding import Findings, Section
 from pointsman.document import MapNode, ScalarNode, parse

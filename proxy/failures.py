@@ -6,8 +6,6 @@ everything else becomes an error of ours, in OpenAI's shape, with words that nam
 
 import msgspec
 
-from adapters.openai import kept_downstream
-
 from . import errors
 from .attempt import Attempt
 from .errors import DownstreamError
@@ -50,7 +48,7 @@ def passed_on(attempt: Attempt, *, has_retried: bool) -> Passed | None:
         return None
     if not (400 <= status < 500) and not (status >= 500 and _is_error_shaped(attempt.body)):
         return None
-    headers = kept_downstream(attempt.head.headers)
+    headers = attempt.target.to_downstream.kept(attempt.head.headers)
     is_told = any(name == b"x-should-retry" for name, _ in headers)
     if not is_told and (has_retried or b"insufficient_quota" in attempt.body):
         headers += errors.NO_RETRY

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
-from adapters.openai import kept_upstream
+from adapters.headers import HeaderRule
 
 Header = tuple[bytes, bytes]
 
@@ -64,14 +64,14 @@ class RequestHead:
             for part in value.split(b",")
         )
         """Headers that `Connection` named: hop-by-hop, never passed on."""
-        self._upstream: bytes | None = None
+        self._upstream: dict[HeaderRule, bytes] = {}
 
-    @property
-    def upstream_lines(self) -> bytes:
-        """The header lines that go on to a backend."""
-        if self._upstream is None:
-            self._upstream = kept_upstream(self.headers, self.connection_named)
-        return self._upstream
+    def upstream_lines(self, rule: HeaderRule) -> bytes:
+        """The header lines that go on to a backend whose adapter has this rule."""
+        lines = self._upstream.get(rule)
+        if lines is None:
+            lines = self._upstream[rule] = rule.lines(self.headers, self.connection_named)
+        return lines
 
     def labels(self) -> dict[str, str]:
         """`x-pointsman-label-NAME` by NAME."""

@@ -9,8 +9,8 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from adapters.openai import Target
 from adapters.pool import Pool
+from adapters.target import Target
 from policies.policy import Policy
 
 from .configuration import Configuration

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.backend import Backend, load_backends, with_simulator
+from adapters.backend import Backend, with_simulator
+from adapters.declared import load_backends
 from pointsman.decoding import Findings
 from pointsman.document import parse
 from pointsman.tokens import Price

@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from adapters.backend import load_backends
+from adapters.declared import load_backends
 from adapters.simulated.answers import known_answer, load_answers
 from learning.demo_questions import PAYMENT_SCHEMA, Question, load_questions, write_config
 from pointsman.decoding import Findings

@@ -9,7 +9,8 @@ import aiohttp
 from aiohttp import web
 from openai import AsyncOpenAI
 
-from adapters.backend import Backend, load_backends
+from adapters.backend import Backend
+from adapters.declared import load_backends
 from adapters.simulated.server import Simulator
 from pointsman.decoding import Findings
 from pointsman.document import parse

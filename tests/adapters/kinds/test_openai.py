@@ -9,19 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pointsman
+from adapters.adapter import RETRYABLE_STATUSES, Wanted
 from adapters.backend import Backend
 from adapters.connection import ResponseHead
-from adapters.openai import (
-    RETRYABLE_STATUSES,
-    Prepared,
-    Target,
-    Wanted,
-    is_retryable,
-    kept_downstream,
-    kept_upstream,
-    retry_after_s,
-)
+from adapters.kinds.openai import ADAPTER
 from adapters.splice import DuplicateMember
+from adapters.target import Prepared, Target, retry_after_s
 from pointsman.secret import Secret
 
 PLAIN = Wanted(model_asked="auto", is_stream=False, includes_usage=False, adds_logprobs=False)
@@ -49,7 +42,9 @@ def test_the_whole_request() -> None:
     target = Target(
         backend(api_key=Secret("sk-ours", "env:KEY"), path_prefix="/base/v1", port=8000)
     )
-    lines = kept_upstream([(b"content-type", b"application/json"), (b"authorization", b"theirs")])
+    lines = ADAPTER.to_upstream.lines(
+        [(b"content-type", b"application/json"), (b"authorization", b"theirs")]
+    )
     prepared = target.prepare(BODY, PLAIN, header_lines=lines, query=b"?api-version=1")
     body = BODY.replace(b'"auto"', b'"m-1"')
     assert prepared.payload == (
@@ -235,11 +230,13 @@ DROPPED_UPSTREAM = [
 
 def test_only_what_is_allowed_goes_upstream() -> None:
     headers = [*KEPT_UPSTREAM, *((name, b"canary") for name in DROPPED_UPSTREAM)]
-    assert kept_upstream(headers) == b"".join(b"%b: %b\r\n" % header for header in KEPT_UPSTREAM)
+    assert ADAPTER.to_upstream.lines(headers) == b"".join(
+        b"%b: %b\r\n" % header for header in KEPT_UPSTREAM
+    )
 
 
 def test_what_connection_named_does_not_go_upstream() -> None:
-    kept = kept_upstream(KEPT_UPSTREAM, frozenset({b"accept", b"x-stainless-lang"}))
+    kept = ADAPTER.to_upstream.lines(KEPT_UPSTREAM, frozenset({b"accept", b"x-stainless-lang"}))
     assert b"accept" not in kept
     assert b"stainless" not in kept
     assert b"idempotency-key: i\r\n" in kept
@@ -257,7 +254,7 @@ def test_only_what_is_allowed_goes_downstream() -> None:
         b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"trailer", b"date",
         b"x-pointsman-backend",
     ]  # fmt: skip
-    assert kept_downstream([*((name, b"x") for name in dropped), *kept]) == kept
+    assert ADAPTER.to_downstream.kept([*((name, b"x") for name in dropped), *kept]) == kept
 
 
 def head(status: int, *headers: tuple[bytes, bytes], coding: bytes | None = None) -> ResponseHead:
@@ -266,21 +263,21 @@ def head(status: int, *headers: tuple[bytes, bytes], coding: bytes | None = None
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 425, 429, 500, 503, 529])
 def test_which_statuses_may_do_better_another_time(status: int) -> None:
-    assert is_retryable(head(status), b"{}") is (status in RETRYABLE_STATUSES)
+    assert ADAPTER.is_retryable(head(status), b"{}") is (status in RETRYABLE_STATUSES)
     assert (status in RETRYABLE_STATUSES) is (status not in (400, 401, 403, 404, 422))
 
 
 def test_a_spent_quota_stays_spent_also_when_it_is_told_compressed() -> None:
     body = b'{"error":{"code":"insufficient_quota"}}'
-    assert not is_retryable(head(429), body)
-    assert not is_retryable(head(429, coding=b"gzip"), gzip.compress(body))
-    assert is_retryable(head(429, coding=b"gzip"), gzip.compress(b'{"error":{}}'))
+    assert not ADAPTER.is_retryable(head(429), body)
+    assert not ADAPTER.is_retryable(head(429, coding=b"gzip"), gzip.compress(body))
+    assert ADAPTER.is_retryable(head(429, coding=b"gzip"), gzip.compress(b'{"error":{}}'))
 
 
 def test_the_backends_own_word_on_retrying_counts() -> None:
-    assert not is_retryable(head(503, (b"x-should-retry", b"false")), b"")
-    assert is_retryable(head(503, (b"x-should-retry", b"true")), b"")
-    assert not is_retryable(head(400, (b"x-should-retry", b"true")), b"")
+    assert not ADAPTER.is_retryable(head(503, (b"x-should-retry", b"false")), b"")
+    assert ADAPTER.is_retryable(head(503, (b"x-should-retry", b"true")), b"")
+    assert not ADAPTER.is_retryable(head(400, (b"x-should-retry", b"true")), b"")
 
 
 @pytest.mark.parametrize(

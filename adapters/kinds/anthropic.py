@@ -1,0 +1,92 @@
+"""`adapter: anthropic`: Anthropic's own protocol, `/v1/messages` and `/v1/messages/count_tokens`.
+
+Bytes go through as they came but for the model's name. The key goes in `x-api-key`; a client
+that names no `anthropic-version` gets the one that every SDK sends. Usage is part of every
+answer, so nothing needs to be asked for or hidden.
+"""
+
+from adapters import splice
+from adapters.adapter import Adapter, Edited, Wanted
+from adapters.backend import Backend
+from adapters.declared import Declared
+from adapters.headers import Header, HeaderRule
+from adapters.parameters import adapted, decode_parameters
+
+BASE_URL = "https://api.anthropic.com/v1"
+VERSION = b"2023-06-01"
+
+TO_UPSTREAM = HeaderRule(
+    frozenset(
+        {
+            b"content-type",
+            b"accept",
+            b"anthropic-version",
+            b"anthropic-beta",
+            b"idempotency-key",
+            b"traceparent",
+        }
+    ),
+    (b"x-stainless-",),
+    defaults=((b"anthropic-version", VERSION),),
+)
+TO_DOWNSTREAM = HeaderRule(
+    frozenset(
+        {
+            b"content-type",
+            b"content-encoding",
+            b"request-id",
+            b"x-request-id",
+            b"retry-after",
+            b"x-should-retry",
+            b"x-pointsman-simulated",
+        }
+    ),
+    (b"anthropic-ratelimit-",),
+)
+
+
+def read(declared: Declared) -> Backend:
+    """What every server has; `base_url` is Anthropic's own where it is left out."""
+    backend = declared.server(default_url=BASE_URL)
+    return backend.with_own(None, decode_parameters(declared.section))
+
+
+def credentials(backend: Backend) -> tuple[Header, ...]:
+    """The key in Anthropic's own header."""
+    if backend.api_key is None:
+        return ()
+    return ((b"x-api-key", backend.api_key.reveal().encode()),)
+
+
+def locate(backend: Backend, path: str) -> str:
+    """Every API lies under the base URL, with or without the version at its end."""
+    return f"{backend.path_prefix.removesuffix('/v1')}/v1{path}"
+
+
+def edit(backend: Backend, body: bytes, wanted: Wanted) -> Edited:
+    """The model's name, and the parameters of a model the client did not name."""
+    names: tuple[str, ...] = ()
+    if wanted.model_asked != backend.model:
+        model = splice.json_text(backend.model)
+        body = splice.apply_one(body, splice.replace_value(body, "model", model))
+        names = ("model",)
+    else:
+        splice.refuse_twice(body, "model")
+    if backend.parameters.moves and wanted.is_moved_to(backend):
+        body, changed = adapted(body, backend.parameters)
+        names += changed
+    if backend.strip_metadata and (edit := splice.remove_member(body, "metadata")):
+        body = splice.apply_one(body, edit)
+        names += ("metadata",)
+    return Edited(body, names)
+
+
+ADAPTER = Adapter(
+    protocol="anthropic",
+    read=read,
+    credentials=credentials,
+    locate=locate,
+    to_upstream=TO_UPSTREAM,
+    to_downstream=TO_DOWNSTREAM,
+    edit=edit,
+)

@@ -1,0 +1,115 @@
+"""One backend as requests see it: everything constant about asking it, made ready once.
+
+`Target` joins a backend with its adapter. What does not change from request to request is
+rendered when a configuration is wired; `prepare` then makes the bytes of one request.
+"""
+
+import re
+from typing import NamedTuple
+
+import pointsman
+
+from .adapter import Wanted
+from .address import DEFAULT_PORTS
+from .backend import Backend
+from .connection import ResponseHead
+from .registry import find_adapter
+
+VERSION = b"/v1"
+CHAT_PATH = b"/v1/chat/completions"
+KNOWN_PATHS = (
+    CHAT_PATH,
+    b"/v1/completions",
+    b"/v1/embeddings",
+    b"/v1/responses",
+    b"/v1/messages",
+    b"/v1/messages/count_tokens",
+)
+"""Request lines kept ready; those of other paths are made each time."""
+
+
+class Prepared(NamedTuple):
+    """One request, ready to send, and what must be hidden from its answer."""
+
+    payload: bytes
+    edited: tuple[str, ...]
+    hides_usage: bool
+    hides_logprobs: bool
+
+
+class Target:
+    """One backend and its adapter, everything constant precomputed."""
+
+    def __init__(self, backend: Backend) -> None:
+        adapter = find_adapter(backend.adapter)
+        self.backend = backend
+        self.protocol = adapter.protocol
+        self.to_upstream = adapter.to_upstream
+        self.to_downstream = adapter.to_downstream
+        self.is_retryable = adapter.is_retryable
+        self.is_loading = adapter.is_loading
+        self._edit = adapter.edit
+        self._locate = adapter.locate
+        self._located = {path: b"POST " + self._lies_at(path) for path in KNOWN_PATHS}
+        self._fixed_lines = _fixed_lines(backend, adapter.credentials(backend))
+
+    def prepare(
+        self,
+        body: bytes,
+        wanted: Wanted,
+        *,
+        header_lines: bytes,
+        query: bytes = b"",
+        path: bytes = CHAT_PATH,
+    ) -> Prepared:
+        """The bytes of one request; `header_lines` are the client's, as `to_upstream` left them.
+
+        `path` is the API's own (`/v1/...`, checked); `query` has its `?`. Raises what
+        `Adapter.edit` raises.
+        """
+        edited = self._edit(self.backend, body, wanted)
+        body = edited.body
+        payload = b"%b%bcontent-length: %d\r\n\r\n%b" % (
+            self.start(b"POST", path, query),
+            header_lines,
+            len(body),
+            body,
+        )
+        return Prepared(payload, edited.names, edited.hides_usage, edited.hides_logprobs)
+
+    def start(self, method: bytes, path: bytes, query: bytes = b"") -> bytes:
+        """A request's first line and our own header lines; the client's and framing follow."""
+        located = self._located.get(path) if method == b"POST" else None
+        if located is None:
+            located = b"%b %b" % (method, self._lies_at(path))
+        if query and b"?" in located:
+            query = b"&" + query[1:]
+        return b"%b%b%b" % (located, query, self._fixed_lines)
+
+    def _lies_at(self, path: bytes) -> bytes:
+        """Where an API's path lies on this server."""
+        return self._locate(self.backend, path.removeprefix(VERSION).decode("latin-1")).encode()
+
+
+def _fixed_lines(backend: Backend, credentials: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    host = backend.host or ""
+    host = f"[{host}]" if ":" in host else host
+    is_usual = backend.port == DEFAULT_PORTS[backend.scheme]
+    authority = host if is_usual else f"{host}:{backend.port}"
+    lines = [
+        b" HTTP/1.1\r\n",
+        b"host: %b\r\n" % authority.encode("latin-1"),
+        b"accept-encoding: identity\r\n",
+        b"user-agent: pointsman/%b\r\n" % pointsman.__version__.encode(),
+    ]
+    lines += [b"%b: %b\r\n" % header for header in credentials]
+    return b"".join(lines)
+
+
+def retry_after_s(head: ResponseHead) -> float | None:
+    """Seconds the backend asks to wait: `retry-after-ms`, else `retry-after` in seconds."""
+    for name, unit_s in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
+        value = head.header(name)
+        if value is not None and re.fullmatch(rb"\d{1,9}(\.\d{1,6})?", value):
+            return float(value) * unit_s
+    return None
