@@ -1,4 +1,4 @@
-"""The side-reader of chat completions: how each choice ended, its text and token logprobs.
+"""The side-reader of completions, chat and legacy: how each choice ended, its text and logprobs.
 
 Completeness follows WIRE section 6: `[DONE]` was seen, or every choice had its `finish_reason`.
 What is the same for every API stands in answer_reader.py.
@@ -9,14 +9,14 @@ from msgspec import UNSET
 from pointsman.tokens import Usage
 
 from .answer_reader import LOGPROBS_MAX, AnswerReader
-from .completion import Choice, Completion, Message, ReportedUsage, read_completion
+from .completion import Choice, Completion, Logprobs, Message, ReportedUsage, read_completion
 
 CHOICES_MAX = 1024
 """Choices whose end is remembered; OpenAI allows 128."""
 
 
 class ChatReader(AnswerReader):
-    """Reads one chat completion."""
+    """Reads one completion."""
 
     _has_seen_done = False
 
@@ -84,9 +84,18 @@ class ChatReader(AnswerReader):
         message = choice.message or choice.delta
         if message is not None:
             self._take_message(message)
-        if choice.logprobs is not None and choice.logprobs.content:
-            room = LOGPROBS_MAX - len(self._logprobs)
-            self._logprobs.extend([token.logprob for token in choice.logprobs.content[:room]])
+        elif choice.text is not None:
+            self._add_text(choice.text)
+        if choice.logprobs is not None:
+            self._take_logprobs(choice.logprobs)
+
+    def _take_logprobs(self, logprobs: Logprobs) -> None:
+        room = LOGPROBS_MAX - len(self._logprobs)
+        if logprobs.content:
+            self._logprobs.extend([token.logprob for token in logprobs.content[:room]])
+        elif logprobs.token_logprobs:  # the first token of an echoed prompt has none
+            told = [one for one in logprobs.token_logprobs[:room] if one is not None]
+            self._logprobs.extend(told)
 
     def _take_message(self, message: Message) -> None:
         if message.tool_calls:

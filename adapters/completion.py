@@ -1,4 +1,6 @@
-"""One chat completion, whole or a chunk of a stream, as far as this program reads it.
+"""One completion, whole or a chunk of a stream, as far as this program reads it.
+
+Chat and legacy completions are one type: their members have the same names and meanings.
 
 Answers are decoded into types. Where one member is not of its type, or a string holds half a
 surrogate pair (a token stream may cut an emoji in two), a slower second reading salvages the
@@ -24,6 +26,8 @@ class Logprob(Struct):
 
 class Logprobs(Struct):
     content: list[Logprob] | None = None
+    token_logprobs: list[float | None] | None = None
+    """Of legacy completions."""
 
 
 class PromptDetails(Struct):
@@ -53,6 +57,8 @@ class Choice(Struct):
     finish_reason: str | None = None
     message: Message | None = None
     delta: Message | None = None
+    text: str | None = None
+    """Of legacy completions."""
     logprobs: Logprobs | None = None
 
 
@@ -72,11 +78,11 @@ def read_completion(payload: bytes) -> tuple[Completion | None, bool]:
     try:
         return _decode(payload), True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        members = _loose_object(payload)
+        members = loose_object(payload)
         return (None if members is None else _salvage_completion(members)), False
 
 
-def _loose_object(payload: bytes) -> dict[str, Any] | None:
+def loose_object(payload: bytes) -> dict[str, Any] | None:
     """A JSON object read as most clients would: half surrogates pass, NaN does not."""
     try:
         members = json.loads(payload.decode("utf-8", "surrogatepass"), parse_constant=_refuse)
@@ -94,8 +100,8 @@ def _salvage_completion(members: Mapping[str, Any]) -> Completion:
     if not isinstance(choices, list):
         choices = []
     return Completion(
-        id=_fitting(members, "id", str),
-        model=_fitting(members, "model", str),
+        id=fitting(members, "id", str),
+        model=fitting(members, "model", str),
         choices=[_salvage_choice(choice) for choice in choices if isinstance(choice, dict)],
         usage=_salvage_usage(members.get("usage")),
         error=Raw(json.dumps(members["error"]).encode()) if "error" in members else UNSET,
@@ -104,11 +110,12 @@ def _salvage_completion(members: Mapping[str, Any]) -> Completion:
 
 def _salvage_choice(members: Mapping[str, Any]) -> Choice:
     return Choice(
-        index=_fitting(members, "index", int),
-        finish_reason=_fitting(members, "finish_reason", str),
+        index=fitting(members, "index", int),
+        finish_reason=fitting(members, "finish_reason", str),
         message=_salvage_message(members.get("message")),
         delta=_salvage_message(members.get("delta")),
-        logprobs=_fitting(members, "logprobs", Logprobs),
+        text=fitting(members, "text", str),
+        logprobs=fitting(members, "logprobs", Logprobs),
     )
 
 
@@ -117,7 +124,7 @@ def _salvage_message(members: object) -> Message | None:
         return None
     calls = members.get("tool_calls")
     return Message(
-        content=_fitting(members, "content", str),
+        content=fitting(members, "content", str),
         tool_calls=[Raw(b"{}")] * len(calls) if isinstance(calls, list) else None,
     )
 
@@ -126,14 +133,14 @@ def _salvage_usage(members: object) -> ReportedUsage | None:
     if not isinstance(members, dict):
         return None
     return ReportedUsage(
-        prompt_tokens=_fitting(members, "prompt_tokens", Tokens),
-        completion_tokens=_fitting(members, "completion_tokens", Tokens),
-        prompt_tokens_details=_fitting(members, "prompt_tokens_details", PromptDetails),
-        completion_tokens_details=_fitting(members, "completion_tokens_details", CompletionDetails),
+        prompt_tokens=fitting(members, "prompt_tokens", Tokens),
+        completion_tokens=fitting(members, "completion_tokens", Tokens),
+        prompt_tokens_details=fitting(members, "prompt_tokens_details", PromptDetails),
+        completion_tokens_details=fitting(members, "completion_tokens_details", CompletionDetails),
     )
 
 
-def _fitting(members: Mapping[str, Any], name: str, kind: Any) -> Any:
+def fitting(members: Mapping[str, Any], name: str, kind: Any) -> Any:
     """A member where it is of its type, else None; half a surrogate pair reads as `?`."""
     value = members.get(name)
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""A chat request as types: the envelope that is decoded, and the features made of it.
+"""Requests as types: the envelope of each API that is decoded, and the features made of it.
 
 Types alone, so that what reads them (features.py) can be compiled.
 """
@@ -42,10 +42,50 @@ class ChatRequest(msgspec.Struct, frozen=True):
     stream_options: Any = None
 
 
+class CompletionRequest(msgspec.Struct, frozen=True):
+    """The envelope of a legacy completion request."""
+
+    model: str
+    stream: bool | None = None
+    prompt: msgspec.Raw = NOTHING
+    metadata: Any = None
+    user: Any = None
+    max_tokens: Any = None
+    n: Any = None
+    logprobs: Any = None
+    stream_options: Any = None
+
+
+class ResponsesRequest(msgspec.Struct, frozen=True):
+    """The envelope of a request to create a response; the model may be left to others."""
+
+    model: str | None = None
+    stream: bool | None = None
+    input: msgspec.Raw = NOTHING
+    instructions: msgspec.Raw = NOTHING
+    tools: msgspec.Raw = NOTHING
+    metadata: Any = None
+    user: Any = None
+    max_output_tokens: Any = None
+    text: msgspec.Raw = NOTHING
+    previous_response_id: Any = None
+
+
+class EmbeddingsRequest(msgspec.Struct, frozen=True):
+    """The envelope of an embeddings request."""
+
+    model: str
+    stream: bool | None = None
+    input: msgspec.Raw = NOTHING
+    metadata: Any = None
+    user: Any = None
+
+
 class Features(msgspec.Struct, frozen=True):
     """All that a decision reads of one request."""
 
     model: str
+    """Empty where the client left it to others; only some APIs allow that."""
     labels: dict[str, str]
     labels_ignored: int
     """Labels left out: beyond 16, over 128 bytes, or not text."""
@@ -54,7 +94,7 @@ class Features(msgspec.Struct, frozen=True):
     conversation: str
     user: str | None
     prompt_bytes: int
-    """JSON bytes of messages and tools; of the whole body where there are none."""
+    """JSON bytes of what becomes prompt tokens; of the whole body where there are none."""
     max_tokens: int | None
     """The client's own limit on output tokens of one choice."""
     is_stream: bool
@@ -64,6 +104,8 @@ class Features(msgspec.Struct, frozen=True):
     response_format: ResponseFormat | None
     wants_logprobs: bool
     include_usage: bool
+    previous_response_id: str | None = None
+    """The response this request goes on from; only the backend that made it knows it."""
 
 
 class Message(msgspec.Struct):

@@ -1,70 +1,62 @@
-"""What all side-readers share, seen through a reader that only counts what it is given."""
+"""What all side-readers share, seen through two of them: one with a `[DONE]`, one without."""
 
 import gzip
+import json
 
 import pytest
 
 from adapters.answer_reader import TEXT_CHARS_MAX, AnswerReader
+from adapters.chat_reader import ChatReader
+from adapters.responses_reader import ResponsesReader
 
-EVENTS = b'event: one\ndata: {"n":1}\n\n: ping\n\ndata: {"n":2}\ndata: \n\n'
+
+def chunk(text: str, finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    return b"event: one\ndata: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
 
 
-class Counting(AnswerReader):
-    """Done with the second document."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[bytes] = []
-
-    def _read(self, payload: bytes) -> bool:
-        self.seen.append(payload)
-        self._add_text("x")
-        return payload.startswith(b"{")
-
-    def _says_done(self) -> bool:
-        return len(self.seen) >= 2
+EVENTS = chunk("a") + b": ping\n\n" + chunk("b", "stop") + b"data: [DONE]\n\n"
 
 
 def test_each_events_data_is_read_and_comments_are_not() -> None:
-    reader = Counting()
+    reader = ChatReader()
     reader.read_events(b": only a comment\n\n")
     assert not reader.has_data
     reader.read_events(EVENTS)
-    assert reader.seen == [b'{"n":1}', b'{"n":2}\n']
     assert reader.has_data
+    assert reader.text == "ab"
 
 
-def test_a_whole_answer_is_read_behind_a_byte_order_mark() -> None:
-    reader = Counting()
-    assert reader.read_whole(b'\xef\xbb\xbf{"n":1}')
+@pytest.mark.parametrize("reader", [ChatReader(), ResponsesReader()])
+def test_a_whole_answer_is_read_behind_a_byte_order_mark(reader: AnswerReader) -> None:
+    assert reader.read_whole(b'\xef\xbb\xbf{"id":"x"}')
+    assert reader.response_id == "x"
     assert not reader.read_whole(b"<html>")
-    assert reader.seen == [b'{"n":1}', b"<html>"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_a_compressed_stream_is_read_on_the_side_and_done_with_its_coding(size: int) -> None:
-    reader = Counting()
+    reader = ChatReader()
     assert reader.set_coding(b"gzip")
     coded = gzip.compress(EVENTS)
     for start in range(0, len(coded), size):
         assert not reader.has_done
         reader.read_events(coded[start : start + size])
     assert reader.has_done
-    assert reader.seen == [b'{"n":1}', b'{"n":2}\n']
+    assert reader.text == "ab"
 
 
-def test_a_coding_nobody_knows_is_the_clients_to_judge() -> None:
-    reader = Counting()
+@pytest.mark.parametrize("reader", [ChatReader(), ResponsesReader()])
+def test_a_coding_nobody_knows_is_the_clients_to_judge(reader: AnswerReader) -> None:
     assert not reader.set_coding(b" Identity ")
     assert reader.set_coding(b"br")
     assert reader.read_whole(b"\x1b")
     assert reader.is_complete
     assert reader.is_unparsed
-    assert reader.seen == []
+    assert reader.text is None
 
 
 def test_collected_text_is_bounded() -> None:
-    reader = Counting()
-    reader._add_text("y" * TEXT_CHARS_MAX)
-    reader.read_payload(b"{}")
+    reader = ChatReader()
+    reader.read_events(chunk("y" * TEXT_CHARS_MAX) + chunk("more"))
     assert reader.text == "y" * TEXT_CHARS_MAX

@@ -296,3 +296,20 @@ def test_a_line_it_cannot_read_is_marked_and_the_others_are_read() -> None:
     reader = read([chunk("a"), b"data: {oops\n\n", chunk("b", "stop")])
     assert reader.is_unparsed
     assert (reader.text, reader.finish_reason) == ("ab", "stop")
+
+
+def test_reads_legacy_completions_too() -> None:
+    chunks = [
+        {"text": "Once", "index": 0, "finish_reason": None,
+         "logprobs": {"tokens": ["Once"], "token_logprobs": [None], "top_logprobs": None}},
+        {"text": " more", "index": 0, "finish_reason": "length",
+         "logprobs": {"tokens": [" more"], "token_logprobs": [-0.25]}},
+    ]  # fmt: skip
+    reader = ChatReader()
+    for choice in chunks:
+        data = json.dumps({"id": "cmpl-1", "object": "text_completion", "choices": [choice]})
+        reader.read_events(f"data: {data}\n\n".encode())
+    assert (reader.text, reader.finish_reason) == ("Once more", "length")
+    assert reader.token_logprobs == (-0.25,)
+    assert reader.is_complete
+    assert not reader.is_unparsed

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.features import LABELS_MAX, parse_chat, prompt_text, read_features, response_schema
+from policies.features import parse_chat, prompt_text, read_features, response_schema
+from policies.identity import LABELS_MAX
 from policies.request import RequestError
 from tests.support.policy_cases import chat, features_of
 

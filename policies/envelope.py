@@ -1,0 +1,116 @@
+"""Reading the envelope of a request, whatever its API: tolerant of all but what it must know.
+
+Only the top level is decoded; what the decision does not look at stays raw JSON. A member that
+is not named by a request's type may be of any kind: the backend judges it.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from .request import NOTHING, Message, RequestError, Tool
+
+_SYSTEM_ROLES = ("system", "developer")
+
+Request = TypeVar("Request")
+
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
+_decode_tools = msgspec.json.Decoder(list[Tool]).decode
+
+
+def read_envelope(decode: Callable[[bytes], Request], body: bytes) -> Request:
+    """`decode(body)`. Raises RequestError naming the parameter at fault."""
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        raise _envelope_error(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise RequestError("The request body is not valid JSON.") from None
+    except RecursionError:
+        raise RequestError("The request body is nested too deeply.") from None
+
+
+def messages(raw: msgspec.Raw) -> list[Message]:
+    """A list of messages; empty where it is none: the backend says what it thinks of that."""
+    try:
+        return _decode_messages(raw) if raw else []
+    except (msgspec.DecodeError, RecursionError):
+        return []
+
+
+def tool_names(tools: msgspec.Raw, functions: msgspec.Raw = NOTHING) -> tuple[bytes, bool]:
+    """The names of all tools, one a line, and whether there are any."""
+    if not tools and not functions:
+        return b"", False
+    named = _tools(tools) + _tools(functions)
+    names = "\n".join(tool.function.name or tool.name for tool in named)
+    return names.encode(), _has_items(tools) or _has_items(functions)
+
+
+def survey(raw: msgspec.Raw, image_mark: bytes) -> tuple[bytes, bytes, bool]:
+    """Raw content of the first system and the first user message, and whether images occur.
+
+    `image_mark` is a quoted word that only a message with an image has.
+    """
+    system = user = None
+    may_have_images = image_mark in bytes(raw)
+    has_images = False
+    for message in messages(raw):
+        if system is None and message.role in _SYSTEM_ROLES:
+            system = bytes(message.content)
+        elif user is None and message.role == "user":
+            user = bytes(message.content)
+        if may_have_images:
+            # A quote inside JSON text is escaped, so this word cannot be meant by a user's words.
+            content = bytes(message.content)
+            has_images = has_images or (content[:1] == b"[" and image_mark in content)
+        elif system is not None and user is not None:
+            break
+    return system or b"", user or b"", has_images
+
+
+def _has_items(raw: msgspec.Raw) -> bool:
+    """Whether it is a list that is not empty, whatever is in it."""
+    text = bytes(raw)
+    return text.startswith(b"[") and bool(text.strip(b"[] \t\r\n"))
+
+
+def _tools(raw: msgspec.Raw) -> list[Tool]:
+    try:
+        return _decode_tools(raw) if raw else []
+    except (msgspec.DecodeError, RecursionError):
+        return []
+
+
+def texts_of(content: object) -> list[str]:
+    """The texts of a message's content: a string, or parts some of which carry text."""
+    if isinstance(content, str):
+        return [content]
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def plain(raw: msgspec.Raw) -> Any:
+    """The value of raw JSON; None where there is none, or it cannot be read."""
+    try:
+        return msgspec.json.decode(raw) if raw else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def positive(value: object) -> int | None:
+    """A count above zero, else None."""
+    return value if type(value) is int and value > 0 else None
+
+
+def _envelope_error(detail: str) -> RequestError:
+    if "missing required field `model`" in detail:
+        return RequestError("You must provide a model parameter.", "model")
+    for name, kind in (("model", "a string"), ("stream", "a boolean")):
+        if f"`$.{name}`" in detail:
+            return RequestError(
+                f"Invalid type for '{name}': expected {kind}.", name, "invalid_type"
+            )
+    return RequestError("The request body must be a JSON object.")

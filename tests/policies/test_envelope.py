@@ -1,0 +1,37 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.envelope import messages, plain, positive, survey, texts_of, tool_names
+from policies.request import NOTHING
+
+
+@given(st.binary(max_size=30))
+def test_any_bytes_are_read_or_taken_for_nothing(raw: bytes) -> None:
+    value = msgspec.Raw(raw)
+    plain(value)
+    messages(value)
+    survey(value, b'"image"')
+    tool_names(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "count"), [(3, 3), (0, None), (-1, None), (True, None), ("3", None)]
+)
+def test_a_count_is_a_whole_number_above_zero(value: object, count: int | None) -> None:
+    assert positive(value) == count
+
+
+def test_texts_of_a_content_in_either_form() -> None:
+    assert texts_of("a") == ["a"]
+    assert texts_of([{"type": "text", "text": "a"}, {"type": "image"}, 5, {"text": 5}]) == ["a"]
+    assert texts_of(None) == texts_of({}) == []
+
+
+def test_tools_old_and_new_have_names() -> None:
+    new = msgspec.Raw(b'[{"type":"function","function":{"name":"a"}},{"name":"b"}]')
+    old = msgspec.Raw(b'[{"name":"c"}]')
+    assert tool_names(new, old) == (b"a\nb\nc", True)
+    assert tool_names(NOTHING, old) == (b"c", True)
+    assert tool_names(NOTHING) == tool_names(msgspec.Raw(b"[ ]")) == (b"", False)
