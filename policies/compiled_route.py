@@ -47,6 +47,8 @@ class CompiledRoute(msgspec.Struct, frozen=True):
     """The surest without labels, best first; after these comes the dearest."""
     plans: dict[str, tuple[PlanStep, ...]]
     """What happens from the first call on, by the backend chosen."""
+    fallbacks: tuple[CompiledCandidate, ...] = ()
+    """Of `on_failure` and no candidates: taken where every candidate is out of order."""
     machines: tuple[str, ...] = ()
     """Candidates priced by the hour: what one request costs there depends on the load."""
 
@@ -57,6 +59,7 @@ def compile_route(route: Route, backends: Mapping[str, BackendFacts]) -> Compile
     names = list(route.candidates)
     if reference is not None and reference not in names:
         names.append(reference)
+    fallbacks = [name for name in route.on_failure if name not in names]
     return CompiledRoute(
         candidates=tuple(
             CompiledCandidate(name, backends[name], name not in route.candidates) for name in names
@@ -64,7 +67,8 @@ def compile_route(route: Route, backends: Mapping[str, BackendFacts]) -> Compile
         question=_question(route.require.latency),
         limits=describe_limits(route.require),
         surest=_surest(route, reference),
-        plans={name: _plan(route, name) for name in names},
+        plans={name: _plan(route, name) for name in (*names, *fallbacks)},
+        fallbacks=tuple(CompiledCandidate(name, backends[name], False) for name in fallbacks),
         machines=tuple(name for name in names if _is_machine(backends[name])),
     )
 

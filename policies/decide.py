@@ -3,7 +3,8 @@
 Pure: what was learned, what is in flight and what is out of order come in as a `World`, the
 identity and the seed as arguments. The order of things:
 
-    1. unavailable candidates are left out, unless none would be left
+    1. unavailable candidates are left out; where none is left, the first of `on_failure` that is
+       available answers; where there is none either, they are asked all the same
     2. the limits: latency, cost, error. Unknown never excludes
     3. `prefer` among those that meet them; `if_none` among all that are available
 """
@@ -11,7 +12,7 @@ identity and the seed as arguments. The order of things:
 import math
 from collections.abc import Mapping
 
-from .compiled_route import CompiledRoute, quantile_word, span_word, usd_word
+from .compiled_route import CompiledCandidate, CompiledRoute, quantile_word, span_word, usd_word
 from .decision import Candidate, Choice, Decision, World
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
 from .policy import Policy, RouteMatch
@@ -94,11 +95,22 @@ def _choice(
     route, compiled = match.route, match.compiled
     is_uncertified = route.require.error is not None and route.name not in world.certified
     inquiry = Inquiry(compiled.question, task, size_bucket(prompt_bytes), limit)
-    views = _predict_all(
-        compiled, inquiry, world, prompt_bytes=prompt_bytes, with_reference=is_uncertified
-    )
+    views = [
+        _predict(candidate, inquiry, world, prompt_bytes)
+        for candidate in compiled.candidates
+        if is_uncertified or not candidate.is_reference_only
+    ]
+    fallback = None
+    if world.unavailable:
+        needed = route.require.error.reference if is_uncertified and route.require.error else None
+        fallback = _fallback(compiled, needed, world)
     chosen: _View | None
-    if is_uncertified:
+    if fallback is not None:
+        chosen = _predict(fallback, inquiry, world, prompt_bytes)
+        _name_failures(views, world.unavailable)
+        views.append(chosen)
+        reason = f"none of {len(views) - 1} is available: {fallback.backend} of on_failure taken"
+    elif is_uncertified:
         chosen, reason = _take_reference(route, views)
     else:
         available = _available(views, world.unavailable)
@@ -112,28 +124,35 @@ def _choice(
     )
 
 
-def _predict_all(
-    compiled: CompiledRoute,
-    inquiry: Inquiry,
-    world: World,
-    *,
-    prompt_bytes: int,
-    with_reference: bool,
-) -> list[_View]:
-    """Every candidate with its prediction; the reference too where nothing else is certified."""
-    views = []
-    for candidate in compiled.candidates:
-        if candidate.is_reference_only and not with_reference:
-            continue
-        prediction = world.learned.predict(candidate.facts, inquiry)
-        cost = prediction.cost
-        usd = cost.fixed_usd
-        if usd is not None:
-            usd += cost.per_byte_usd * prompt_bytes
-            if cost.is_machine:
-                usd /= 1 + world.in_flight.get(candidate.backend, 0)
-        views.append(_View(candidate.backend, prediction, usd))
-    return views
+def _predict(
+    candidate: CompiledCandidate, inquiry: Inquiry, world: World, prompt_bytes: int
+) -> _View:
+    prediction = world.learned.predict(candidate.facts, inquiry)
+    cost = prediction.cost
+    usd = cost.fixed_usd
+    if usd is not None:
+        usd += cost.per_byte_usd * prompt_bytes
+        if cost.is_machine:
+            usd /= 1 + world.in_flight.get(candidate.backend, 0)
+    return _View(candidate.backend, prediction, usd)
+
+
+def _fallback(
+    compiled: CompiledRoute, needed: str | None, world: World
+) -> CompiledCandidate | None:
+    """Who answers where every candidate is out of order, or the one that is `needed`."""
+    unavailable = world.unavailable
+    if needed is not None:
+        if needed not in unavailable:
+            return None
+    else:
+        for candidate in compiled.candidates:
+            if not candidate.is_reference_only and candidate.backend not in unavailable:
+                return None
+    for candidate in compiled.fallbacks:
+        if candidate.backend not in unavailable:
+            return candidate
+    return None
 
 
 def _available(views: list[_View], unavailable: Mapping[str, str]) -> list[_View]:
@@ -143,10 +162,14 @@ def _available(views: list[_View], unavailable: Mapping[str, str]) -> list[_View
     available = [view for view in views if view.backend not in unavailable]
     if not available:
         return views
+    _name_failures(views, unavailable)
+    return available
+
+
+def _name_failures(views: list[_View], unavailable: Mapping[str, str]) -> None:
     for view in views:
         if view.backend in unavailable:
             view.failure = f"unavailable: {unavailable[view.backend]}"
-    return available
 
 
 def _hold_against_limits(

@@ -1,5 +1,6 @@
 """What an attempt came to, and what may come next, as types; steps.py decides between them."""
 
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float | None = None
     is_visible: bool = False
     """Some of it has reached the client: nothing may follow."""
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """How the backends stand at the moment of the question."""
+
+    unavailable: Mapping[str, str] = {}
+    """Not to be asked while a route has another one, with the reason."""
+    unaffordable: Collection[str] = ()
+    """Known to fail, and the retry budget is spent: not to be asked again whatever comes."""
+
+
+ALL_WELL = Upstream()
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -46,6 +59,8 @@ class GiveUp(msgspec.Struct, frozen=True):
 
     index: int
     reason: str
+    is_broke: bool = False
+    """Another attempt might have helped; the retry budget did not allow it."""
 
 
 Step = Accept | Ask | GiveUp

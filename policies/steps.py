@@ -8,17 +8,21 @@ twice themselves, and three times three calls is the most a backend should see. 
 once a byte of an answer has reached the client, nor on a refusal that is the client's to mend
 (400, 401, 403, 404, 422 and their like). An escalation that fails leaves the earlier answer.
 
+A backend that is out of order is asked only where the whole route is (the last one is never
+given up), and one that fails only while the retry budget lasts: the caller says which these are.
+
 Waiting before a retry grows from 25 ms to 250 ms with full jitter, drawn from the decision's
 seed so that the same inputs give the same step; a `retry-after` is waited for where it fits
-the time left, else the next backend is asked at once.
+the time left, else the next backend is asked at once. A connection refused twice is not tried a
+third time: who has no backend is told so within 50 ms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 
 from .decision import Decision
-from .step import Accept, Ask, GiveUp, Outcome, Step
-from .words import ConfidenceRule, Escalate
+from .step import ALL_WELL, Accept, Ask, GiveUp, Outcome, Step, Upstream
+from .words import ConfidenceRule, Escalate, Route
 
 ATTEMPTS_MAX = 3
 RETRIES_MAX = 2
@@ -36,26 +40,48 @@ NO_SECOND_TRY = frozenset({"timeout", "dns", "connect", "tls", "full"})
 
 
 def next_step(
-    decision: Decision, outcomes: Sequence[Outcome], *, time_left_s: float, elapsed_s: float
+    decision: Decision,
+    outcomes: Sequence[Outcome],
+    *,
+    time_left_s: float,
+    elapsed_s: float,
+    upstream: Upstream = ALL_WELL,
 ) -> Step:
     """The step after the last of `outcomes`, which are in order and at least one.
 
     `time_left_s` until the request's deadline, `elapsed_s` since its arrival.
     """
     last = outcomes[-1]
+    unavailable = out_of_order(decision.route, upstream.unavailable)
     if last.failure is None:
-        return _after_answer(decision, outcomes, time_left_s=time_left_s, elapsed_s=elapsed_s)
+        left_s = _escalation_left_s(
+            decision.route.escalate, time_left_s=time_left_s, elapsed_s=elapsed_s
+        )
+        return _after_answer(decision, outcomes, left_s, unavailable)
     best = _best_answer(outcomes)
     if best is not None:
         return Accept(best, f"{last.kind} to {last.backend} failed ({_fault(last)})")
-    return _after_failure(decision, outcomes, time_left_s)
+    return _after_failure(
+        decision, outcomes, time_left_s, Upstream(unavailable, upstream.unaffordable)
+    )
+
+
+def out_of_order(route: Route, unavailable: Mapping[str, str]) -> Mapping[str, str]:
+    """The backends this route leaves alone: none where it would be left with none."""
+    if not unavailable:
+        return unavailable
+    names = (*route.candidates, *route.on_failure)
+    return unavailable if any(name not in unavailable for name in names) else {}
 
 
 # -- after a whole answer ------------------------------------------------------------------------
 
 
 def _after_answer(
-    decision: Decision, outcomes: Sequence[Outcome], *, time_left_s: float, elapsed_s: float
+    decision: Decision,
+    outcomes: Sequence[Outcome],
+    left_s: float,
+    unavailable: Mapping[str, str],
 ) -> Step:
     rule, escalate = decision.route.confidence, decision.route.escalate
     index = len(outcomes) - 1
@@ -66,10 +92,9 @@ def _after_answer(
         return Accept(index, f"{doubt}, but already sent")
     best = _best_answer(outcomes)
     assert best is not None  # the last one is whole
-    target = _target(escalate, outcomes)
-    if escalate is None or target is None:
+    target = _target(escalate, outcomes, unavailable)
+    if target is None:
         return Accept(best, f"{doubt}, nobody left to ask")
-    left_s = _escalation_left_s(escalate, time_left_s=time_left_s, elapsed_s=elapsed_s)
     if left_s <= _expected_s(decision, target):
         return Accept(best, f"{doubt}, no time to ask {target}")
     return Ask(target, "escalation", 0.0, doubt, left_s)
@@ -84,18 +109,20 @@ def _doubt(rule: ConfidenceRule | None, outcome: Outcome) -> str | None:
     return f"confidence {outcome.confidence:.3g} below {rule.accept:g}"
 
 
-def _target(escalate: Escalate | None, outcomes: Sequence[Outcome]) -> str | None:
+def _target(
+    escalate: Escalate | None, outcomes: Sequence[Outcome], unavailable: Collection[str]
+) -> str | None:
     """The next backend of `escalate.to` that was not asked yet, within `max_steps`."""
     if escalate is None or len(outcomes) >= ATTEMPTS_MAX:
         return None
     if sum(outcome.kind == "escalation" for outcome in outcomes) >= escalate.max_steps:
         return None
-    asked = {outcome.backend for outcome in outcomes}
-    return next((name for name in escalate.to if name not in asked), None)
+    passed_over = {outcome.backend for outcome in outcomes}.union(unavailable)
+    return next((name for name in escalate.to if name not in passed_over), None)
 
 
-def _escalation_left_s(escalate: Escalate, *, time_left_s: float, elapsed_s: float) -> float:
-    if escalate.within_s is None:
+def _escalation_left_s(escalate: Escalate | None, *, time_left_s: float, elapsed_s: float) -> float:
+    if escalate is None or escalate.within_s is None:
         return time_left_s
     return min(time_left_s, escalate.within_s - elapsed_s)
 
@@ -117,20 +144,26 @@ def _best_answer(outcomes: Sequence[Outcome]) -> int | None:
 # -- after a failure -----------------------------------------------------------------------------
 
 
-def _after_failure(decision: Decision, outcomes: Sequence[Outcome], time_left_s: float) -> Step:
+def _after_failure(
+    decision: Decision, outcomes: Sequence[Outcome], time_left_s: float, upstream: Upstream
+) -> Step:
     index, last = len(outcomes) - 1, outcomes[-1]
     barrier = _barrier(outcomes, time_left_s)
     if barrier is not None:
         return GiveUp(index, barrier)
-    fallback = _fallback(decision, outcomes)
-    delay_s = _retry_delay_s(decision, outcomes, time_left_s)
+    fallback = _fallback(decision, outcomes, upstream)
+    delay_s = None
+    if _may_be_asked_again(last, upstream):
+        delay_s = _retry_delay_s(decision, outcomes, time_left_s)
     if delay_s is not None and (fallback is None or _is_worth_a_second_try(outcomes)):
         reason = f"{last.backend} failed ({_fault(last)}), again"
         return Ask(last.backend, "retry", delay_s, reason, time_left_s - delay_s)
     if fallback is not None:
         reason = f"{last.backend} failed ({_fault(last)})"
         return Ask(fallback, "fallback", 0.0, reason, time_left_s)
-    return GiveUp(index, f"{_fault(last)}, nobody left to ask")
+    is_broke = bool(upstream.unaffordable)
+    left = "the retry budget is spent" if is_broke else "nobody left to ask"
+    return GiveUp(index, f"{_fault(last)}, {left}", is_broke)
 
 
 def _barrier(outcomes: Sequence[Outcome], time_left_s: float) -> str | None:
@@ -157,9 +190,17 @@ def _is_final(outcome: Outcome) -> bool:
     return 400 <= status < 500 and status not in RETRYABLE_CLIENT_STATUSES
 
 
-def _fallback(decision: Decision, outcomes: Sequence[Outcome]) -> str | None:
-    asked = {outcome.backend for outcome in outcomes}
-    return next((name for name in decision.route.on_failure if name not in asked), None)
+def _fallback(decision: Decision, outcomes: Sequence[Outcome], upstream: Upstream) -> str | None:
+    passed_over = {outcome.backend for outcome in outcomes}
+    passed_over.update(upstream.unavailable, upstream.unaffordable)
+    return next((name for name in decision.route.on_failure if name not in passed_over), None)
+
+
+def _may_be_asked_again(last: Outcome, upstream: Upstream) -> bool:
+    """Whether the backend that failed last may be next; one that said when it may be asked can."""
+    if last.backend in upstream.unaffordable:
+        return False
+    return last.retry_after_s is not None or last.backend not in upstream.unavailable
 
 
 def _retry_delay_s(
@@ -168,6 +209,8 @@ def _retry_delay_s(
     """How long to wait before asking the same backend again; None where that is ruled out."""
     last, attempt = outcomes[-1], len(outcomes)
     if not last.retryable or last.failure == "timeout":
+        return None
+    if last.failure == "connect" and attempt > 1 and outcomes[-2].failure == "connect":
         return None
     chance = _chance(decision.seed, attempt)
     if last.retry_after_s is None:

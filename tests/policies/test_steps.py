@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from policies.decide import decide
 from policies.decision import World
-from policies.step import Accept, Ask, GiveUp, Outcome
+from policies.step import ALL_WELL, Accept, Ask, GiveUp, Outcome, Upstream
 from policies.steps import ATTEMPTS_MAX, next_step
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
 
@@ -25,9 +25,21 @@ def decision_of(words, *seen, seed=1):
     )
 
 
-def step(words, *outcomes, time_left_s=30.0, elapsed_s=1.0, seen=(), seed=1):
+def step(words, *outcomes, time_left_s=30.0, elapsed_s=1.0, seen=(), seed=1, upstream=ALL_WELL):
     decision = decision_of(words, *seen, seed=seed)
-    return next_step(decision, outcomes, time_left_s=time_left_s, elapsed_s=elapsed_s)
+    return next_step(
+        decision, outcomes, time_left_s=time_left_s, elapsed_s=elapsed_s, upstream=upstream
+    )
+
+
+def without(*names):
+    """These are out of order."""
+    return Upstream(dict.fromkeys(names, "breaker open"))
+
+
+def broke(*names):
+    """These fail, and the budget is spent."""
+    return Upstream({}, frozenset(names))
 
 
 def status(code, backend="local", kind="primary", **more):
@@ -137,6 +149,53 @@ def test_waits_as_long_as_asked_and_up_to_half_as_long_again():
 def test_does_not_wait_past_the_deadline():
     found = step(PLAIN, status(429, retry_after_s=2.0), time_left_s=1.5)
     assert found == GiveUp(0, "status 429, nobody left to ask")
+
+
+def test_a_connection_refused_twice_is_not_tried_a_third_time():
+    assert step(PLAIN, wire("connect")).kind == "retry"
+    twice = [wire("connect"), wire("connect", kind="retry")]
+    assert step(PLAIN, *twice) == GiveUp(1, "connect, nobody left to ask")
+    both = [wire("connect"), wire("connect", backend="gpt-4", kind="fallback")]
+    assert step("candidates: local, on_failure: [gpt-4]", *both).index == 1
+
+
+def test_backend_out_of_order_is_passed_over():
+    assert step(FALLBACK, status(503), upstream=without("local")).backend == "gpt-4"
+    assert step(FALLBACK, status(429), upstream=without("gpt-4")).backend == "o3-mini"
+    assert step(FALLBACK, wire("connect"), upstream=without("gpt-4", "o3-mini")).kind == "retry"
+    spare = "candidates: [local, local-v2], on_failure: [gpt-4]"
+    assert step(spare, status(503), upstream=without("local", "gpt-4")) == GiveUp(
+        0, "status 503, nobody left to ask"
+    )
+
+
+def test_of_a_route_with_nobody_in_order_everybody_is_asked():
+    out = without("local", "gpt-4", "o3-mini")
+    assert step(PLAIN, status(503), upstream=out).backend == "local"
+    assert step(FALLBACK, status(429), upstream=out).backend == "gpt-4"
+
+
+def test_backend_that_said_when_to_come_back_is_waited_for_though_paused():
+    spare = "candidates: [local, gpt-4]"
+    found = step(spare, status(429, retry_after_s=1.0), upstream=without("local"))
+    assert (found.backend, found.kind) == ("local", "retry")
+    assert found.delay_s >= 1.0
+
+
+def test_spent_budget_spares_the_backends_that_fail():
+    assert step(PLAIN, status(503), upstream=broke("local")) == GiveUp(
+        0, "status 503, the retry budget is spent", True
+    )
+    found = step(FALLBACK, status(503), upstream=broke("local"))
+    assert (found.backend, found.kind) == ("gpt-4", "fallback")
+    assert step(FALLBACK, status(503), upstream=broke("local", "gpt-4")).backend == "o3-mini"
+    assert step(FALLBACK, status(503), upstream=broke("local", "gpt-4", "o3-mini")).is_broke
+
+
+def test_escalation_passes_over_who_is_out_of_order():
+    assert step(ESCALATING, answer(0.1), upstream=without("gpt-4")).backend == "o3-mini"
+    out = without("gpt-4", "o3-mini")
+    assert step(ESCALATING, answer(0.1), upstream=out).index == 0
 
 
 def test_a_wait_of_minutes_is_not_a_plan():
