@@ -1,9 +1,10 @@
 """An upstream that says exactly the bytes it was told to, and remembers what was done to it.
 
 Every connection plays a script: a list of steps. Bytes are sent as they are; the other steps
-are `request`, `stall(s)`, `drip(data, ...)`, `until_closed`, and the ways to end a connection:
-`fin`, `notify` (TLS close_notify, then FIN), `reset` (RST, unsent data lost). A script that
-ends without one holds the connection until the peer closes it.
+are `request`, `swallow` (a request too large to keep), `answering(make)` (one after another),
+`stall(s)`, `drip(data, ...)`, `until_closed`, and the ways to end a connection: `fin`, `notify`
+(TLS close_notify, then FIN), `reset` (RST, unsent data lost). A script that ends without one
+holds the connection until the peer closes it.
 
     with ScriptedUpstream([request, response(b"{}"), until_closed]) as upstream:
         ...  # call 127.0.0.1:upstream.port
@@ -21,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from types import TracebackType
 from typing import Literal, Self
 
@@ -40,11 +42,13 @@ class Connection:
     def __init__(self, opened: socket.socket, stopping: threading.Event) -> None:
         self._socket = opened
         self._stopping = stopping
-        self._unread = b""
-        self.received = b""
-        """Every byte the peer sent."""
+        self._unread = bytearray()
+        self.received = bytearray()
+        """Every byte the peer sent, but for what `swallow` took."""
         self.requests: list[bytes] = []
-        """Head and body of each request that a step has read."""
+        """Head and body of each request that a step has read (of a swallowed one, its head)."""
+        self.swallowed: list[str] = []
+        """SHA-256 of each body that was swallowed."""
         self.opened_at = time.monotonic()
         self.closed_at: float | None = None
         """When the peer's close was seen."""
@@ -62,8 +66,26 @@ class Connection:
         total = end + 4 + (int(length[1]) if length else 0)
         while len(self._unread) < total:
             self._unread += self._receive(STEP_S_MAX)
-        self.requests.append(self._unread[:total])
-        self._unread = self._unread[total:]
+        self.requests.append(bytes(self._unread[:total]))
+        del self._unread[:total]
+
+    def swallow_request(self) -> None:
+        """As `read_request`, keeping of the body only its digest, in `swallowed`."""
+        while (end := self._unread.find(b"\r\n\r\n")) < 0:
+            self._unread += self._receive(STEP_S_MAX)
+        length = _LENGTH.search(self._unread[: end + 2])
+        left = int(length[1]) if length else 0
+        self.requests.append(bytes(self._unread[: end + 4]))
+        del self._unread[: end + 4]
+        digest = sha256()
+        while left > 0:
+            if not self._unread:
+                self._unread += self._receive(STEP_S_MAX, is_kept=False)
+            data = bytes(self._unread[:left])
+            del self._unread[:left]
+            digest.update(data)
+            left -= len(data)
+        self.swallowed.append(digest.hexdigest())
 
     def send(self, data: bytes) -> None:
         """Send all of `data`. Raises Gone."""
@@ -113,7 +135,9 @@ class Connection:
     def _is_tls(self) -> bool:
         return isinstance(self._socket, ssl.SSLSocket)
 
-    def _receive(self, timeout_s: float, *, may_time_out: bool = False) -> bytes:
+    def _receive(
+        self, timeout_s: float, *, may_time_out: bool = False, is_kept: bool = True
+    ) -> bytes:
         self._socket.settimeout(timeout_s)
         try:
             data = self._socket.recv(READ_BYTES)
@@ -125,7 +149,8 @@ class Connection:
             self._gone("reset", error)
         if not data:
             self._gone("fin")
-        self.received += data
+        if is_kept:
+            self.received += data
         return data
 
     def _gone(self, how: Literal["fin", "reset"], error: Exception | None = None) -> None:
@@ -141,6 +166,26 @@ Script = Sequence[Step]
 def request(connection: Connection) -> None:
     """Wait for a whole request."""
     connection.read_request()
+
+
+def swallow(connection: Connection) -> None:
+    """Wait for a whole request, however large; its body has the length its head says."""
+    connection.swallow_request()
+
+
+def answering(make: Callable[[bytes], Script | bytes]) -> Step:
+    """Read requests for as long as the peer keeps the connection; `make` gives each its answer:
+    bytes, or steps. The connection keeps what was asked, not the bytes."""
+
+    def step(connection: Connection) -> None:
+        while True:
+            connection.received.clear()
+            connection.read_request()
+            answer = make(connection.requests[-1])
+            for each in [answer] if isinstance(answer, bytes) else answer:
+                connection.send(each) if isinstance(each, bytes) else each(connection)
+
+    return step
 
 
 def stall(span_s: float) -> Step:

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.support.certificates import make_certificates
 from tests.support.scripted import (
     ScriptedUpstream,
+    answering,
     drip,
     fin,
     notify,
@@ -18,6 +20,7 @@ from tests.support.scripted import (
     reset,
     response,
     stall,
+    swallow,
 )
 
 ASK = b"POST /v1/x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
@@ -42,6 +45,34 @@ def test_answers_requests_in_turn_and_ends_with_fin() -> None:
     assert upstream.requests == [ASK, ASK]
     assert connection.received == ASK + ASK
     assert (connection.closed_how, connection.failure) == (None, None)
+
+
+def test_answers_each_request_as_it_is_told() -> None:
+    def make(asked: bytes) -> bytes | list[object]:
+        return response(asked[-2:]) if asked.endswith(b"1}") else [response(b"last"), fin]
+
+    with ScriptedUpstream([answering(make)]) as upstream:  # type: ignore[arg-type]
+        with socket.create_connection(("127.0.0.1", upstream.port)) as client:
+            for body in (b"1}", b"1}", b"{}"):
+                client.sendall(ASK[:-2] + body)
+            got = read_to_end(client)
+        upstream.wait_until_finished()
+    assert got == response(b"1}") * 2 + response(b"last")
+    assert len(upstream.requests) == 3
+
+
+def test_swallows_a_large_request_and_knows_its_digest() -> None:
+    body = b"0123456789abcdef" * 500_000
+    head = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with ScriptedUpstream([swallow, response(b"1"), request, response(b"2"), fin]) as upstream:
+        with socket.create_connection(("127.0.0.1", upstream.port)) as client:
+            client.sendall(head + body)
+            client.sendall(ASK)
+            assert read_to_end(client) == response(b"1") + response(b"2")
+        connection = upstream.wait_until_finished()
+    assert connection.swallowed == [sha256(body).hexdigest()]
+    assert upstream.requests == [head, ASK]
+    assert len(connection.received) < 1_000_000
 
 
 def test_resets() -> None:
