@@ -8,29 +8,42 @@ SOURCES := $(wildcard pointsman/*.py proxy/*.py proxy/cli/*.py policies/*.py ada
 	adapters/simulated/*.py telemetry/*.py learning/*.py)
 PIP_WORDS := python -m pip --disable-pip-version-check -qq --no-cache-dir --no-input
 PIP := $(BIN)/$(PIP_WORDS)
-UV_COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url \
-	--no-header --no-annotate $(UPGRADE) pyproject.toml requirements/build.in
+LOCK_WORDS = --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate $(UPGRADE)
+UV_COMPILE = $(UV) pip compile $(LOCK_WORDS) pyproject.toml requirements/build.in
 CONFIG ?= config.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check full lint demo bench compiled docs lock dev
+.PHONY: help run test check full lint demo bench compiled docs lock dev \
+	conformance conformance-quick conformance-ready faults
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s%s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/.run-ready ## serve config.yaml on 127.0.0.1:8080 (admin on 8081)
 	@exec $(BIN)/pointsman serve --config $(CONFIG)
 
 test: $(VENV)/.dev-ready ## the test suite
-	@$(BIN)/python -m pytest --quiet -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --quiet -m "not slow" --ignore tests/conformance $(PYTEST_ARGS)
 
 check: ## what must be green before a commit: tests, lint, types, import contract, docs
 	@.ci/run
 
-full: check ## check, then the slow tests, the demo and the benchmark
-	@$(BIN)/python -m pytest --quiet -m slow
-	@$(MAKE) --no-print-directory demo bench
+full: check ## check, then the slow tests, all of conformance, the demo and the benchmark
+	@$(BIN)/python -m pytest --quiet -m slow --ignore tests/conformance
+	@$(MAKE) --no-print-directory conformance demo bench
+
+faults: $(VENV)/.dev-ready ## every fault of the laboratory; `make test` runs the quick ones
+	@$(BIN)/python -m pytest --quiet tests/faults $(PYTEST_ARGS)
+
+conformance: conformance-ready ## suites nobody here wrote, all of them (ten minutes)
+	@$(BIN)/python -m pytest --quiet -n 2 tests/conformance $(PYTEST_ARGS)
+
+conformance-quick: conformance-ready ## the part of them that `make check` runs
+	@$(BIN)/python -m pytest --quiet -n 2 -m "not slow" tests/conformance $(PYTEST_ARGS)
+
+conformance-ready: $(VENV)/.dev-ready
+	@$(BIN)/python -m tests.conformance.environments
 
 lint: $(VENV)/.dev-ready ## ruff, mypy and the import contract
 	@$(BIN)/ruff check .
@@ -60,6 +73,9 @@ lock: $(VENV)/.uv-ready ## pin all dependencies anew (UPGRADE=--upgrade for newe
 		--output-file requirements/dev.txt >/dev/null
 	@$(UV_COMPILE) --extra local requirements/demo.in --constraint requirements/dev.txt \
 		--output-file requirements/demo.txt >/dev/null
+	@for name in openai anthropic langchain schemathesis node fuzz; do \
+		$(UV) pip compile $(LOCK_WORDS) --python-version 3.11 requirements/conformance-$$name.in \
+			--output-file requirements/conformance-$$name.txt >/dev/null; done
 	@wc -l requirements/*.txt
 
 dev: $(VENV)/.dev-ready ## set up .venv with the tools, for an editor
