@@ -226,10 +226,15 @@ def post(
     body: bytes | dict[str, Any], *headers: str, path: str = CHAT, version: str = "HTTP/1.1"
 ) -> bytes:
     """A POST with Content-Length."""
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    content = body_of(body)
     lines = [f"POST {path} {version}", "Host: x", "Content-Type: application/json", *headers]
     head = "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""])
     return head.encode("latin-1") + content
+
+
+def body_of(body: bytes | dict[str, Any]) -> bytes:
+    """The bytes of a body as `post` sends it."""
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
 
 
 def get(path: str, *headers: str) -> bytes:

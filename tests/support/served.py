@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -31,17 +31,25 @@ def is_alive(pid: int) -> bool:
 
 
 class Served:
-    """One server process. Use it as a context manager."""
+    """One server process. Use it as a context manager.
+
+    `before` are words before the command, which must end in becoming it (`unshare`, `setpriv`).
+    """
 
     def __init__(
-        self, config: Path, *, workers: int = 1, environment: Mapping[str, str] = {}
+        self,
+        config: Path,
+        *,
+        workers: int = 1,
+        environment: Mapping[str, str] = {},
+        before: Sequence[str] = (),
     ) -> None:
         self.directory = config.parent / "data"
         self.log_path = config.parent / "log"
         started_s = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*SERVE, "--config", str(config), "--workers", str(workers)],
+                [*before, *SERVE, "--config", str(config), "--workers", str(workers)],
                 cwd=Path(__file__).resolve().parents[2],
                 env={**os.environ, **environment},
                 stdout=subprocess.PIPE,
