@@ -28,6 +28,7 @@ from .admin_http import AdminServer, error_response
 from .errors import (
     INVALID,
     DownstreamError,
+    decision_not_found,
     framing,
     method_not_supported,
     unknown_url,
@@ -195,8 +196,7 @@ class AdminListener:
         if milliseconds_of(decision_id) is not None:
             found = await asyncio.to_thread(find_decision, self.handover.directory, decision_id)
         if found is None:
-            message = "No decision with this id is kept."
-            raise Refused(DownstreamError(404, INVALID, "decision_not_found", message))
+            raise Refused(decision_not_found())
         return _json(found.decision)
 
     async def _reload(self) -> web.Response:

@@ -94,6 +94,12 @@ def unknown_url() -> DownstreamError:
     return DownstreamError(404, INVALID, "unknown_url", message)
 
 
+def decision_not_found() -> DownstreamError:
+    """404 for an id that is no decision's, or another caller's."""
+    message = "No decision with this id is kept."
+    return DownstreamError(404, INVALID, "decision_not_found", message)
+
+
 def method_not_supported(allowed: bytes) -> DownstreamError:
     """405 with the methods that are."""
     message = "Not allowed to use this method on this URL."
@@ -145,6 +151,11 @@ def no_backend(why: str) -> DownstreamError:
 def capture_unavailable() -> DownstreamError:
     """503 under `fail_closed`: the record cannot be kept."""
     return _try_later("capture_unavailable", "The request cannot be recorded right now.")
+
+
+def lookup_unavailable() -> DownstreamError:
+    """503: the keeper, who knows earlier requests, did not answer."""
+    return _try_later("lookup_unavailable", "Earlier requests cannot be looked up right now.")
 
 
 def upstream_error(why: str) -> DownstreamError:

@@ -8,7 +8,7 @@ request that is itself about an earlier one does, and for ANSWER_S at most.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from telemetry.ids import milliseconds_of
 from telemetry.logs import log
 
 from .control import Answer, Question
+from .tasks import TaskKeeper
 
 ANSWER_S = 2.0
 OPEN_MAX = 64
@@ -46,6 +47,7 @@ class Lookup:
         self._send: Send = lambda question: False
         self._open: dict[int, asyncio.Future[bytes]] = {}
         self._next = 0
+        self._tasks = TaskKeeper(_report)
         self.unanswered = 0
 
     def __repr__(self) -> str:
@@ -54,6 +56,16 @@ class Lookup:
     def through(self, send: Send) -> None:
         """Ask by `send` (False where the keeper is away); answers come to `answered`."""
         self._send = send
+
+    def start(self, name: str, work: Coroutine[object, object, None]) -> None:
+        """Run what awaits answers here until it ends."""
+        self._tasks.start(name, work)
+
+    def close(self) -> None:
+        """Leave what is open unanswered."""
+        for future in self._open.values():
+            if not future.done():
+                future.set_exception(Unanswered("the worker is leaving"))
 
     async def decision(self, identifier: str, caller: str | None) -> dict[str, Any] | None:
         """A decision made for `caller`, in the shape of `explain --json`; None where there is
@@ -103,6 +115,10 @@ class Lookup:
             raise Unanswered(f"no answer within {ANSWER_S:g} s") from None
         finally:
             del self._open[number]
+
+
+def _report(name: str, error: BaseException) -> None:
+    log("task_failed", level="error", task=name, error=f"{type(error).__name__}: {error}")
 
 
 class Finder:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from .server import DataPlane
 
 MODELS_PATH = b"/v1/models"
+DECISIONS_PREFIX = b"/v1/decisions/"
+FEEDBACK_PATH = b"/v1/feedback"
 ALLOWED = {
     MODELS_PATH: b"GET",
+    FEEDBACK_PATH: b"POST",
     **dict.fromkeys(ENDPOINTS, b"POST"),
     b"/healthz": b"GET",
     b"/readyz": b"GET",
@@ -53,8 +56,11 @@ class Reply:
         if isinstance(found, DownstreamError):
             self.refuse(found)
         else:
-            status, content = found
-            self._write(status, [], msgspec.json.encode(content))
+            self.answer(*found)
+
+    def answer(self, status: int, content: object) -> None:
+        """Answer with JSON."""
+        self._write(status, [], msgspec.json.encode(content))
 
     def refuse(self, error: DownstreamError) -> None:
         """Answer with an error; the connection goes on unless the error closes it."""
@@ -117,7 +123,8 @@ class Reply:
 def allowed_method(path: bytes) -> bytes | None:
     """The one method a path is served with; None where it is not served."""
     is_model = path.startswith(MODELS_PATH + b"/") and len(path) > len(MODELS_PATH) + 1
-    return b"GET" if is_model else ALLOWED.get(path)
+    is_decision = path.startswith(DECISIONS_PREFIX) and len(path) > len(DECISIONS_PREFIX)
+    return b"GET" if is_model or is_decision else ALLOWED.get(path)
 
 
 def _model(name: str) -> dict[str, object]:

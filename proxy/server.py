@@ -24,15 +24,16 @@ from . import errors
 from .attempt import Attempt
 from .configuration import Configuration
 from .counting import Counting
-from .downstream import DownstreamProtocol
+from .downstream import DownstreamProtocol, Served
 from .endpoints import ENDPOINTS, shape_for
 from .errors import DownstreamError
 from .exchange import Exchange
+from .feedback import AboutEarlier
 from .heads import RequestHead
 from .keys import Keys
 from .lookup import Lookup
 from .recording import Packer
-from .reply import Reply, allowed_method
+from .reply import DECISIONS_PREFIX, FEEDBACK_PATH, Reply, allowed_method
 from .wiring import Wiring, wire
 
 BACKLOG = 4096
@@ -118,6 +119,7 @@ class DataPlane:
             self._server.close()
         for client in tuple(self._clients):
             client.abort()
+        self.lookup.close()
         if self._is_configured:
             for pool in self.wiring.pools.values():
                 pool.close()
@@ -151,7 +153,7 @@ class DataPlane:
 
     # -- what connections use -----------------------------------------------------------------
 
-    def open(self, client: DownstreamProtocol, head: RequestHead) -> Exchange | Reply:
+    def open(self, client: DownstreamProtocol, head: RequestHead) -> Served:
         """Who serves a request whose head has come; the key is checked before any body is kept."""
         caller = None
         keys = self.wiring.keys
@@ -161,7 +163,11 @@ class DataPlane:
                 return Reply(self, client, head, errors.invalid_key())
         if head.method == b"POST" and head.path.startswith(b"/v1/"):
             endpoint = ENDPOINTS.get(head.path)
+            if endpoint is None and head.path == FEEDBACK_PATH:
+                return AboutEarlier(self, client, head, caller)
             return Exchange(self, client, head, caller=caller, endpoint=endpoint)
+        if head.method == b"GET" and head.path.startswith(DECISIONS_PREFIX):
+            return AboutEarlier(self, client, head, caller)
         return Reply(self, client, head)
 
     def connected(self, client: DownstreamProtocol) -> None:

@@ -12,12 +12,14 @@ from .capture_json import Json, decision_json
 from .record import RequestRecord
 from .rows import DECISION_COLUMNS, REQUEST_COLUMNS, decision_rows, request_row
 from .unfolded import unfolded_records
+from .verdicts import feedback_of
 
 NO_BODY = (None, None, None)
 
 
 class Decided(NamedTuple):
-    """A decision as JSON data, and the caller it was made for (None: no key was asked for)."""
+    """A decision with what was said of its answer, as JSON data; and the caller it was made for
+    (None: no key was asked for)."""
 
     caller: str | None
     decision: Json
@@ -32,7 +34,10 @@ def find_decision(directory: Path, identifier: str) -> Decided | None:
             found = record.caller, _decision_of(record)
         else:
             found = queries.decision(directory, identifier)
-    return None if found is None else Decided(*found)
+    if found is None:
+        return None
+    caller, decision = found
+    return Decided(caller, {**decision, "feedback": feedback_of(directory, identifier)})
 
 
 def find_response_backend(directory: Path, response_id: str, caller: str | None) -> str | None:

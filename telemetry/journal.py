@@ -130,7 +130,8 @@ class Journal:
         self._queue(Entry(Kind.PART, self._encode(part), None, part.id))
 
     def append_feedback(self, feedback: FeedbackRecord, release: Release | None = None) -> None:
-        """Keep what a caller said about an answer."""
+        """Keep what a caller said about an answer. `release(False)`: it could not be kept,
+        whatever `on_error` says, for there is no answer that goes out without it."""
         self._queue(Entry(Kind.FEEDBACK, self._encode(feedback), release))
 
     def append_label(self, label: LabelRecord, release: Release | None = None) -> None:
@@ -234,7 +235,8 @@ class Journal:
         else:
             counters.refused += 1
         if entry.release is not None:
-            self._done.append((entry.release, self._answers_anyway))
+            is_answer = entry.kind is Kind.REQUEST
+            self._done.append((entry.release, is_answer and self._answers_anyway))
 
     def _maim(self, owner: str | None) -> None:
         """A record whose answer lacks a part is not kept: half a body is no record of it."""

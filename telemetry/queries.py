@@ -6,15 +6,17 @@ neither holds memory nor keeps the keeper from truncating its log.
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from .capture_json import Json, candidates_json, capture_json, decision_json
 from .ids import milliseconds_of
 from .logs import log
 from .store import day_at, day_files, day_of, day_path, has_schema, open_for_reading
+from .verdicts import FeedbackReader
 
 PAGE_ROWS: Final = 500
 FOLLOW_S: Final = 0.2
@@ -33,13 +35,18 @@ _RESPONSE: Final = (
     "select backend from requests where api = 'responses' and provider_response_id = ?"
     " and caller is ? and backend is not null order by seq desc limit 1"
 )
+_HAS_LABEL: Final = "exists (select 1 from json_each(labels) where key = ? and value = ?)"
 _CANDIDATES: Final = "select * from decisions where request_seq = ? order by rank"
 _ATTEMPTS: Final = "select * from attempts where request_seq = ? order by n"
+
+
+NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Extras(NamedTuple):
     """What a capture has besides its facts."""
 
+    feedback: FeedbackReader
     bodies: bool = False
     candidates: bool = False
 
@@ -49,6 +56,10 @@ class Filter(NamedTuple):
 
     since_us: int | None = None
     route: str | None = None
+    labels: Mapping[str, str] = NO_LABELS
+    after: int | None = None
+    until: int | None = None
+    """Rows of one day by the order they were folded in; `until` is included."""
 
     def clause(self) -> tuple[str, list[object]]:
         """A `where` clause and its values."""
@@ -60,6 +71,15 @@ class Filter(NamedTuple):
         if self.route is not None:
             conditions.append("route = ?")
             values.append(self.route)
+        for name, value in self.labels.items():
+            conditions.append(_HAS_LABEL)
+            values += [name.lower(), value]
+        if self.after is not None:
+            conditions.append("seq > ?")
+            values.append(self.after)
+        if self.until is not None:
+            conditions.append("seq <= ?")
+            values.append(self.until)
         return " and ".join(conditions) or "1", values
 
 
@@ -69,48 +89,59 @@ def captures(
     limit: int | None = None,
     since_us: int | None = None,
     route: str | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
+    until: Mapping[Path, int] | None = None,
     bodies: bool = False,
     candidates: bool = False,
 ) -> Iterator[Json]:
     """Captures oldest first, in the shape of `captures --json`; with `limit`, the newest ones.
 
-    `bodies` adds `request` and `response`, `candidates` adds `decision`.
+    `bodies` adds `request`, `response` and demonstrations, `candidates` adds `decision`. `until`
+    is a moment of `folded_until`: what is folded later is left out.
     """
-    extras = Extras(bodies, candidates)
-    wanted = Filter(since_us, route)
     remaining = limit
-    found: list[tuple[Path, int | None]] = []
+    found: list[tuple[Path, Filter, int | None]] = []
     for _, path in reversed(list(_days_since(directory, since_us))):
         if remaining is not None and remaining <= 0:
             break
-        found.append((path, remaining))
+        wanted = Filter(since_us, route, labels)
+        if until is not None:
+            wanted = wanted._replace(until=until.get(path, 0))
+        found.append((path, wanted, remaining))
         if remaining is not None:
             remaining -= _count(path, wanted)
-    for path, newest in reversed(found):
-        try:
-            yield from _captures_of_day(path, wanted, newest=newest, extras=extras)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:  # the rest of this day; others are whole
-            _report(path, error)
+    with closing(FeedbackReader(directory)) as feedback:
+        extras = Extras(feedback, bodies, candidates)
+        for path, wanted, newest in reversed(found):
+            try:
+                yield from _captures_of_day(path, wanted, newest=newest, extras=extras)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as error:  # the rest of this day; others are whole
+                _report(path, error)
 
 
 def count_captures(
-    directory: Path, *, since_us: int | None = None, route: str | None = None
+    directory: Path,
+    *,
+    since_us: int | None = None,
+    route: str | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> int:
     """How many captures there are, for progress bars."""
-    wanted = Filter(since_us, route)
+    wanted = Filter(since_us, route, labels)
     return sum(_count(path, wanted) for _, path in _days_since(directory, since_us))
 
 
 def capture(directory: Path, identifier: str, *, bodies: bool = True) -> Json | None:
     """One capture by its id."""
-    for path in _files_of(directory, identifier):
-        with closing(open_for_reading(path)) as connection:
-            rows = connection.execute("select seq from requests where id = ?", (identifier,))
-            sequences = [seq for (seq,) in rows]
-            for found in _captures_of(connection, sequences, Extras(bodies)):
-                return found
+    with closing(FeedbackReader(directory)) as feedback:
+        for path in _files_of(directory, identifier):
+            with closing(open_for_reading(path)) as connection:
+                rows = connection.execute("select seq from requests where id = ?", (identifier,))
+                sequences = [seq for (seq,) in rows]
+                for found in _captures_of(connection, sequences, Extras(feedback, bodies)):
+                    return found
     return None
 
 
@@ -154,22 +185,29 @@ def spend(directory: Path, *, since_us: int | None = None) -> list[Json]:
 def follow(
     directory: Path,
     *,
+    behind: Mapping[Path, int],
     route: str | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
     bodies: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     poll_s: float = FOLLOW_S,
 ) -> Iterator[Json]:
-    """Captures folded from now on, as they come; ends when `should_stop` says so."""
-    wanted = Filter(route=route)
-    seen = {path: _newest(path) for _, path in _days_since(directory, None)}
-    while not should_stop():
-        for _, path in _days_since(directory, None):
-            last = seen.get(path, 0)
-            newest = _newest(path)
-            if newest > last:
-                yield from _captures_after(path, wanted, last=last, bodies=bodies)
-            seen[path] = newest
-        time.sleep(poll_s)
+    """Captures folded `behind` a moment, as they come; ends when `should_stop` says so."""
+    wanted = Filter(route=route, labels=labels)
+    seen = dict(behind)
+    with closing(FeedbackReader(directory)) as feedback:
+        while not should_stop():
+            for _, path in _days_since(directory, None):
+                newest = _newest(path)
+                later = wanted._replace(after=seen.get(path, 0), until=newest)
+                yield from _captures_folded(path, later, Extras(feedback, bodies))
+                seen[path] = newest
+            time.sleep(poll_s)
+
+
+def folded_until(directory: Path) -> dict[Path, int]:
+    """This moment: the newest row of each day, in the order they were folded."""
+    return {path: _newest(path) for _, path in _days_since(directory, None)}
 
 
 # -- pages -------------------------------------------------------------------------------------
@@ -209,17 +247,17 @@ def _start_of_newest(path: Path, wanted: Filter, newest: int) -> tuple[int, int]
     return None if row is None else (row["ts_us"], row["seq"])
 
 
-def _captures_after(path: Path, wanted: Filter, *, last: int, bodies: bool) -> Iterator[Json]:
-    """Rows folded after `last`, in the order they were folded."""
-    condition, values = wanted.clause()
-    with closing(open_for_reading(path)) as connection:
-        rows = connection.execute(
-            f"select seq from requests where {condition} and seq > ? order by seq",
-            (*values, last),
-        ).fetchall()
-        for first in range(0, len(rows), PAGE_ROWS):
-            sequences = [seq for (seq,) in rows[first : first + PAGE_ROWS]]
-            yield from _captures_of(connection, sequences, Extras(bodies))
+def _captures_folded(path: Path, wanted: Filter, extras: Extras) -> Iterator[Json]:
+    """In the order they were folded; the connection lives for one page at a time."""
+    while True:
+        condition, values = wanted.clause()
+        page = f"select seq from requests where {condition} order by seq limit {PAGE_ROWS}"
+        with closing(open_for_reading(path)) as connection:
+            sequences = [seq for (seq,) in connection.execute(page, values)]
+            yield from _captures_of(connection, sequences, extras)
+        if len(sequences) < PAGE_ROWS:
+            return
+        wanted = wanted._replace(after=sequences[-1])
 
 
 def _captures_of(
@@ -232,6 +270,7 @@ def _captures_of(
         if row is not None:  # else forgotten since the page was listed
             attempts = connection.execute(_ATTEMPTS, (sequence,)).fetchall()
             found = capture_json(row, attempts, bodies=extras.bodies)
+            found["feedback"] = extras.feedback.of(row["id"], bodies=extras.bodies)
             if extras.candidates:
                 found["decision"] = candidates_json(connection.execute(_CANDIDATES, (sequence,)))
             yield found

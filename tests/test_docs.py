@@ -279,6 +279,16 @@ def test_the_stores_examples_work_as_written(served: Served) -> None:
             assert run(command.text, served).strip(), command.text
 
 
+def test_the_feedback_pages_examples_work_as_written(served: Served) -> None:
+    page = ROOT / "docs" / "feedback.md"
+    (block,) = blocks(page, "console")
+    typed = list(commands(block))
+    real = run("\n".join(command.text for command in typed), served)
+    assert_alike("\n".join(command.output for command in typed), real, str(block))
+    (script,) = blocks(page, "python")
+    assert "feedback" in run(script.text, served, program=sys.executable)
+
+
 def test_every_metric_of_a_live_server_is_documented(served: Served) -> None:
     status, _, _ = served.chat("How many metrics are there?")
     assert status == 200

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from .options import Ago, config_option, json_option, read_config
+from .options import Ago, Label, config_option, json_option, read_config
 from .output import milliseconds, printable, share, table, usd
 
 Capture = Mapping[str, Any]
@@ -22,6 +22,9 @@ TABLE_ROWS_MAX = 1000  # a table is measured as a whole; beyond, lines are print
 @click.option("--limit", type=click.IntRange(1), help="The newest N only.")
 @click.option("--since", type=Ago(), help="Younger than this, as 1h or 2d.")
 @click.option("--route", help="Of one route.")
+@click.option(
+    "--label", "labels", multiple=True, type=Label(), help="With this label, as task=extract-1."
+)
 @click.option("--bodies", is_flag=True, help="With request and response (needs --json).")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until interrupted.")
 def command(
@@ -31,6 +34,7 @@ def command(
     limit: int | None,
     since: float | None,
     route: str | None,
+    labels: tuple[tuple[str, str], ...],
     bodies: bool,
     follow: bool,
 ) -> None:
@@ -41,6 +45,7 @@ def command(
     \b
     Example:
       pointsman captures --limit 10
+      pointsman captures --label task=extract-1 --since 1d
       pointsman captures --json --bodies --since 1h > captures.jsonl
     """
     from telemetry import queries
@@ -51,14 +56,28 @@ def command(
     directory = read_config(config).capture.directory
     ensure_folded(directory)
     since_us = None if since is None else int(since * 1_000_000)
-    found = queries.captures(directory, limit=limit, since_us=since_us, route=route, bodies=bodies)
+    now = queries.folded_until(directory)
+    found = queries.captures(
+        directory,
+        limit=limit,
+        since_us=since_us,
+        route=route,
+        labels=dict(labels),
+        until=now,
+        bodies=bodies,
+    )
     if as_json:
         print_each(found, print_json)
     else:
         draw(found)
     if follow:
         new = queries.follow(
-            directory, route=route, bodies=bodies, should_stop=lambda: _fold_and_go_on(directory)
+            directory,
+            behind=now,
+            route=route,
+            labels=dict(labels),
+            bodies=bodies,
+            should_stop=lambda: _fold_and_go_on(directory),
         )
         print_each(new, print_json if as_json else print_line)
 

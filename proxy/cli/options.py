@@ -37,6 +37,23 @@ def read_config(path: Path) -> Configuration:
     return configuration
 
 
+class Label(click.ParamType[tuple[str, str]]):
+    """`name=value`; names are in lower case, as they are kept."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Read one label."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, wanted = str(value).partition("=")
+        if not name or not sign:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE", ctx, param)
+        return name.lower(), wanted
+
+
 class Ago(click.ParamType[float]):
     """`1h` -> the moment an hour ago, in seconds since the epoch."""
 

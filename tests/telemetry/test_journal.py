@@ -386,6 +386,21 @@ async def test_feedback_and_events_go_the_same_way(tmp_path):
     assert [frame.kind for frame in frames_in(tmp_path)] == [Kind.FEEDBACK, Kind.EVENT]
 
 
+@pytest.mark.parametrize("on_error", ["fail_open", "fail_closed"])
+async def test_feedback_that_is_lost_is_never_called_kept(tmp_path, on_error):
+    with small_disk(tmp_path / "disk", 1024) as disk:
+        journal, released = open_journal(disk, on_error=on_error), []
+        fill(disk)
+        for _ in range(2):
+            text = FeedbackRecord(new_id(), new_id(), 1, "thumb", text="x" * 8192)
+            journal.append_feedback(text, released.append)
+            await asyncio.sleep(0)
+        await until(lambda: len(released) == 2)
+        assert released == [False, False]
+        assert journal.counters.events_dropped == 2
+        journal.close()
+
+
 def test_works_on_the_loop_that_serves(tmp_path):
     async def write():
         journal, ledger = open_journal(tmp_path), Ledger()

@@ -16,6 +16,7 @@ from telemetry.queries import (
     captures,
     count_captures,
     decision,
+    folded_until,
     follow,
     response_backend,
     spend,
@@ -191,6 +192,7 @@ def test_follow_sees_what_is_folded_from_now_on(tmp_path):
     deadline_s = time.monotonic() + 10
     following = follow(
         tmp_path,
+        behind=folded_until(tmp_path),
         poll_s=0.01,
         should_stop=lambda: len(found) == 3 or time.monotonic() > deadline_s,
     )
@@ -198,6 +200,34 @@ def test_follow_sees_what_is_folded_from_now_on(tmp_path):
     found.extend(one["id"] for one in following)
     writer.join()
     assert found == [record.id for record in records]
+
+
+def test_a_listing_and_what_follows_it_have_each_capture_once(tmp_path):
+    before, between, behind = make_record(), make_record(), make_record()
+    keep(tmp_path, [before])
+    now = folded_until(tmp_path)
+    keep(tmp_path, [between])
+    assert ids(captures(tmp_path, until=now)) == [before.id]
+    assert ids(captures(tmp_path, until=now, limit=5)) == [before.id]
+    keep(tmp_path, [behind])
+    stops = iter([False, True])
+    assert ids(follow(tmp_path, behind=now, should_stop=lambda: next(stops), poll_s=0)) == [
+        between.id, behind.id,
+    ]  # fmt: skip
+    assert ids(captures(tmp_path, until={})) == []
+
+
+def test_are_chosen_by_their_labels(tmp_path):
+    odd = {"a.b": "1", 'a"b': "2", "x\\y": "3", "é": "ü"}
+    plain = make_record(labels={"task": "one", "team": "red"})
+    strange, bare = make_record(labels=odd), make_record(labels={})
+    keep(tmp_path, [plain, strange, bare])
+    assert ids(captures(tmp_path, labels={"task": "one"})) == [plain.id]
+    assert ids(captures(tmp_path, labels={"Task": "one", "team": "red"})) == [plain.id]
+    assert ids(captures(tmp_path, labels={"task": "one", "team": "blue"})) == []
+    for name, value in odd.items():
+        assert ids(captures(tmp_path, labels={name: value}, limit=1)) == [strange.id]
+    assert count_captures(tmp_path, labels={"task": "one"}) == 1
 
 
 def test_a_long_read_does_not_hold_the_writer_up(tmp_path):

@@ -35,6 +35,17 @@ def test_limit_takes_the_newest_and_route_only_its_own(tmp_path: Path) -> None:
     assert listed(config, "--since", "1h") == listed(config)
 
 
+def test_labels_narrow_it_down(tmp_path: Path) -> None:
+    records = [kept(labels={"task": "one", "team": "red"}), kept(labels={"task": "two"})]
+    config = config_with(tmp_path, *records)
+    assert [capture["id"] for capture in listed(config, "--label", "TASK=two")] == [records[1].id]
+    both = ("--label", "task=one", "--label", "team=red")
+    assert [capture["id"] for capture in listed(config, *both)] == [records[0].id]
+    assert listed(config, "--label", "task=o=ne") == []
+    result = captures(config, "--label", "task")
+    assert (result.exit_code, "'task' is not NAME=VALUE" in result.output) == (2, True)
+
+
 def test_bodies_come_when_asked_for_and_only_as_json(tmp_path: Path) -> None:
     config = config_with(tmp_path, kept())
     assert "response" not in listed(config)[0]
