@@ -4,7 +4,6 @@
 rendered when a configuration is wired; `prepare` then makes the bytes of one request.
 """
 
-import re
 from typing import NamedTuple
 
 import pointsman
@@ -12,7 +11,6 @@ import pointsman
 from .adapter import Wanted
 from .address import DEFAULT_PORTS
 from .backend import Backend
-from .connection import ResponseHead
 from .registry import find_adapter
 
 VERSION = b"/v1"
@@ -104,12 +102,3 @@ def _fixed_lines(backend: Backend, credentials: tuple[tuple[bytes, bytes], ...])
     ]
     lines += [b"%b: %b\r\n" % header for header in credentials]
     return b"".join(lines)
-
-
-def retry_after_s(head: ResponseHead) -> float | None:
-    """Seconds the backend asks to wait: `retry-after-ms`, else `retry-after` in seconds."""
-    for name, unit_s in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
-        value = head.header(name)
-        if value is not None and re.fullmatch(rb"\d{1,9}(\.\d{1,6})?", value):
-            return float(value) * unit_s
-    return None

@@ -13,14 +13,17 @@ from adapters.answer_reader import AnswerReader
 from adapters.connection import ResponseHead
 from adapters.errors import UpstreamError
 from adapters.pool import Call, Pool
+from adapters.retry_after import retry_after_s
 from adapters.sse import EventBuffer
-from adapters.target import Prepared, Target, retry_after_s
+from adapters.target import Prepared, Target
 from policies.step import Outcome, OutcomeKind
 
 from .relay import hide_in_events, hide_logprobs
 
 HELD_BYTES_MAX = 4 << 20
 """A whole answer is held to be read and judged up to this size; a larger one streams through."""
+TAIL_BYTES = 1024
+"""Of a larger answer so much of its end is read: where some APIs tell the usage."""
 ERROR_BYTES_MAX = 1 << 20
 """An error body larger than this is a broken answer."""
 DRAIN_S = 1.0
@@ -57,6 +60,7 @@ class Attempt:
     _mode: Mode = "whole"
     _events: EventBuffer | None = None
     _body_bytes = 0
+    _tail = b""
     head: ResponseHead | None = None
     failure: str | None = None
     failure_text = ""
@@ -69,6 +73,10 @@ class Attempt:
     is_ended = False
     served_at_once = 1
     first_byte_s: float | None = None
+    is_innocent = False
+    """Its failure says nothing of the backend: the client's own deadline was over, say."""
+    is_charged = False
+    """The retry budget has paid for it."""
 
     def __init__(
         self,
@@ -264,7 +272,7 @@ class Attempt:
         if self.first_byte_s is None and data:
             self.first_byte_s = self.last_byte_s
         if self._mode == "oversize":
-            self._owner.attempt_streams(self, data)
+            self._pass_piece(data)
         else:
             self._keep(data)
             self._check_size()
@@ -277,24 +285,39 @@ class Attempt:
                 self._mode = "oversize"
                 self.has_streamed = True
                 self.reader.is_unparsed = True
-                self._owner.attempt_streams(self, self.body)
-                self._body = []
+                data, self._body = self.body, []
+                self._pass_piece(data)
         elif self._body_bytes > ERROR_BYTES_MAX:
             if self._call is not None:
                 self._call.abort()
             self._fail("protocol", "the backend's error body has no end")
 
+    def _pass_piece(self, data: bytes) -> None:
+        """A piece of an answer too large to be held; its last bytes may still be read."""
+        self._tail = (
+            (self._tail + data)[-TAIL_BYTES:] if len(data) < TAIL_BYTES else data[-TAIL_BYTES:]
+        )
+        self._owner.attempt_streams(self, data)
+
     def _end_of_whole(self) -> None:
         if self._mode == "oversize":
+            self.reader.read_tail(self._tail)
             self._end()
         elif self.status != 200:
-            self._fail("status", f"the backend answered {self.status}")
+            self._fail_by_status()
         elif not self.reader.read_whole(self.body):
             self._fail("not_json", "the backend's answer is not a JSON object")
         elif self.reader.error is not None and not self.reader.has_answer:
             self._fail("error_event", "the backend reported an error with status 200")
         else:
             self._end()
+
+    def _fail_by_status(self) -> None:
+        assert self.head is not None
+        if self.target.is_loading(self.head, self.body):
+            self._fail("not_ready", "the backend is loading its model")
+        else:
+            self._fail("status", f"the backend answered {self.status}")
 
     def _keep(self, data: bytes) -> None:
         if data:

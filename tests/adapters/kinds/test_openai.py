@@ -13,8 +13,9 @@ from adapters.adapter import RETRYABLE_STATUSES, Wanted
 from adapters.backend import Backend
 from adapters.connection import ResponseHead
 from adapters.kinds.openai import ADAPTER
+from adapters.retry_after import retry_after_s
 from adapters.splice import DuplicateMember
-from adapters.target import Prepared, Target, retry_after_s
+from adapters.target import Prepared, Target
 from pointsman.secret import Secret
 
 PLAIN = Wanted(model_asked="auto", is_stream=False, includes_usage=False, adds_logprobs=False)
@@ -288,7 +289,7 @@ def test_the_backends_own_word_on_retrying_counts() -> None:
         ([(b"retry-after", b"0.05")], 0.05),
         ([(b"retry-after", b"9"), (b"retry-after-ms", b"120")], 0.12),
         ([(b"retry-after-ms", b"soon"), (b"retry-after", b"3")], 3.0),
-        ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT")], None),
+        ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT")], 0.0),
         ([(b"retry-after", b"-1")], None),
         ([(b"retry-after", b"inf")], None),
         ([(b"retry-after", b"1e9")], None),
