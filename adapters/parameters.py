@@ -7,6 +7,9 @@ What a client did not ask to pay for (`refuse`) is checked for every request.
 
 from dataclasses import dataclass
 
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
 from pointsman.decoding import Section, text
 from pointsman.document import MapNode, Node
 
@@ -64,13 +67,48 @@ def adapted(body: bytes, parameters: Parameters) -> tuple[bytes, tuple[str, ...]
     return body, tuple(changed)
 
 
+class Costly(msgspec.Struct):
+    """Members that vLLM and llama.cpp know and OpenAI does not: they ask for work per token, a
+    place in the queue, a slot, a template or a grammar of the client's own.
+
+    Found by decoding into this type: one pass over the body, where a search for each name took
+    30 times as long.
+    """
+
+    prompt_logprobs: Raw | UnsetType = UNSET
+    chat_template: Raw | UnsetType = UNSET
+    structured_outputs: Raw | UnsetType = UNSET
+    guided_json: Raw | UnsetType = UNSET
+    guided_regex: Raw | UnsetType = UNSET
+    guided_choice: Raw | UnsetType = UNSET
+    guided_grammar: Raw | UnsetType = UNSET
+    priority: Raw | UnsetType = UNSET
+    ignore_eos: Raw | UnsetType = UNSET
+    use_beam_search: Raw | UnsetType = UNSET
+    logits_processors: Raw | UnsetType = UNSET
+    mm_processor_kwargs: Raw | UnsetType = UNSET
+    kv_transfer_params: Raw | UnsetType = UNSET
+    vllm_xargs: Raw | UnsetType = UNSET
+    grammar: Raw | UnsetType = UNSET
+    lora: Raw | UnsetType = UNSET
+    id_slot: Raw | UnsetType = UNSET
+    n_probs: Raw | UnsetType = UNSET
+
+
+COSTLY = Costly.__struct_fields__
+_NOTHING_COSTLY = Costly()
+_decode_costly = msgspec.json.Decoder(Costly).decode
+
+
 def refused(body: bytes, names: tuple[str, ...]) -> str | None:
-    """The first of `names` that is a member of `body`."""
-    found = [name for name in names if not splice.is_absent(body, name)]
-    if not found:
+    """The first of `names`, all of them of `COSTLY`, that is a member of `body`."""
+    try:
+        found = _decode_costly(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # the backend says what it thinks of that
+    if found == _NOTHING_COSTLY:
         return None
-    members = splice.walk(body)
-    return next((name for name in found if name in members), None)
+    return next((name for name in names if getattr(found, name) is not UNSET), None)
 
 
 def decode_parameters(

@@ -35,7 +35,7 @@ RETRY_AFTER_MAX_S = 300.0  # a longer wait is a statement, not a plan
 
 RETRYABLE_CLIENT_STATUSES = frozenset({408, 409, 425, 429})
 """4xx that another attempt may cure; all others are passed on as they are."""
-NO_SECOND_TRY = frozenset({"timeout", "dns", "connect", "tls", "full"})
+NO_SECOND_TRY = frozenset({"timeout", "dns", "connect", "tls", "full", "not_ready"})
 """Failures that the next moment does not cure: with another backend at hand it is asked at once."""
 
 

@@ -21,7 +21,15 @@ from adapters.connection import ResponseHead
 from adapters.content_coding import decoded
 from adapters.declared import Declared
 from adapters.headers import Header, HeaderRule
-from adapters.parameters import NO_RULES, REASONING, Parameters, adapted, decode_parameters, refused
+from adapters.parameters import (
+    COSTLY,
+    NO_RULES,
+    REASONING,
+    Parameters,
+    adapted,
+    decode_parameters,
+    refused,
+)
 from pointsman.decoding import Section, boolean, choice, text
 from pointsman.document import Node
 
@@ -49,28 +57,6 @@ DOWNSTREAM_NAMES = frozenset(
 )
 DOWNSTREAM_PREFIXES = (b"x-ratelimit-",)
 TO_DOWNSTREAM = HeaderRule(DOWNSTREAM_NAMES, DOWNSTREAM_PREFIXES)
-
-COSTLY = (
-    "prompt_logprobs",
-    "chat_template",
-    "structured_outputs",
-    "guided_json",
-    "guided_regex",
-    "guided_choice",
-    "guided_grammar",
-    "priority",
-    "ignore_eos",
-    "use_beam_search",
-    "logits_processors",
-    "mm_processor_kwargs",
-    "kv_transfer_params",
-    "vllm_xargs",
-    "grammar",
-    "lora",
-    "id_slot",
-    "n_probs",
-)
-"""Of vLLM's and llama.cpp's own members: work per token, the queue's order, a slot, a template."""
 
 ALTERNATIVES = b"1"
 """`top_logprobs` beside our `logprobs`. llama.cpp answers 20 alternatives a token where it is
@@ -177,7 +163,7 @@ def names_a_file(body: bytes) -> bool:
 
     Told by a search: a quote inside JSON text is escaped, so these keys are keys.
     """
-    if b"\\u00" in body and _names_a_file(_plainly_spelt(body)):
+    if b"\\" in body and b"\\u00" in body and _names_a_file(_plainly_spelt(body)):
         return True
     return _names_a_file(body)
 
