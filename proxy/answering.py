@@ -78,7 +78,7 @@ def unrecorded(exchange: "Exchange") -> bytes:
     if exchange.head_sent_s is not None:
         return b""  # the stream ends without its terminator
     error = errors.capture_unavailable()
-    body = error.body(exchange.shape)
+    body = error.body(exchange.shape, request_id(exchange))
     headers = [(b"content-type", b"application/json"), *error.headers]
     lines = header_lines(headers) + request_id_line(exchange, headers)
     return head_bytes(exchange, error.status, lines, len(body)) + body
@@ -126,12 +126,19 @@ def own_lines(exchange: "Exchange", attempt: Attempt | None) -> bytes:
     return lines
 
 
+def request_id(exchange: "Exchange") -> str:
+    """Our own name for an answer, told where the backend gave none."""
+    return f"req_{exchange.id.replace('-', '')}"
+
+
 def request_id_line(exchange: "Exchange", headers: Sequence[Header]) -> bytes:
-    """Our own `x-request-id` where the backend sent none."""
-    for name, _ in headers:
-        if name == b"x-request-id":
-            return b""
-    return b"x-request-id: req_%b\r\n" % exchange.id.replace("-", "").encode()
+    """Our own `x-request-id` where the backend sent none; Anthropic's clients look for theirs."""
+    lines = b""
+    names = (b"x-request-id",) if exchange.shape == "openai" else (b"x-request-id", b"request-id")
+    for name in names:
+        if not any(header[0] == name for header in headers):
+            lines += b"%b: %b\r\n" % (name, request_id(exchange).encode())
+    return lines
 
 
 def measure_overhead(exchange: "Exchange") -> None:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from adapters.adapter import Wanted
+from adapters.adapter import RequestRefused, Wanted
+from adapters.backend import Protocol
 from policies.step import OutcomeKind
 
 from .attempt import Attempt
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
     """The next attempt of an exchange, at backend `name`.
 
-    Raises adapters.splice.DuplicateMember where the body holds an edited member twice.
+    Raises adapters.splice.DuplicateMember where the body holds an edited member twice, and
+    RequestRefused where this backend must not be asked this.
     """
     features, decision, body = exchange.features, exchange.decision, exchange.body
     endpoint = exchange.endpoint
@@ -24,6 +26,8 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
     assert body is not None
     route, head = decision.route, exchange.head
     target = exchange.wiring.targets[name]
+    if target.protocol != endpoint.shape:
+        raise _not_translated(target.protocol)
     wants_logprobs = (
         endpoint.adds_logprobs
         and route.confidence is not None
@@ -33,7 +37,8 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
         and not (features.has_tools and features.is_stream)  # llama.cpp refuses these together
     )
     includes_usage = features.include_usage or not endpoint.adds_usage
-    wanted = Wanted(features.model, features.is_stream, includes_usage, wants_logprobs)
+    model = features.model or target.backend.model  # none named: none put in
+    wanted = Wanted(model, features.is_stream, includes_usage, wants_logprobs)
     return Attempt(
         exchange,
         target,
@@ -49,3 +54,15 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
         is_held=route.hold != "none",
         loop=exchange.plane.loop,
     )
+
+
+_PLACES: dict[Protocol, str] = {
+    "anthropic": "Anthropic's protocol; send it to /v1/messages.",
+    "openai": "OpenAI's protocol; send it to /v1/chat/completions.",
+}
+
+
+def _not_translated(protocol: Protocol) -> RequestRefused:
+    """Requests go on in the protocol they came in, or not at all."""
+    message = f"This model is served in {_PLACES[protocol]}"
+    return RequestRefused(message, param="model", code="unsupported_protocol")

@@ -13,12 +13,21 @@ To add one: a request type with its features in `policies`, a reader in `adapter
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.answer_reader import AnswerReader
 from adapters.chat_reader import ChatReader
-from policies import features
+from adapters.embeddings_reader import EmbeddingsReader
+from adapters.messages_reader import MessagesReader, TokenCountReader
+from adapters.responses_reader import ResponsesReader
+from policies import (
+    completion_features,
+    embeddings_features,
+    features,
+    messages_features,
+    responses_features,
+)
 from policies.request import Features
 
 from . import errors
@@ -46,6 +55,12 @@ class Endpoint:
     """`stream_options.include_usage` may be asked for, and hidden again."""
     adds_logprobs: bool = False
     """`logprobs: true` may be asked for, and hidden again."""
+    is_judged: bool = True
+    """A route's confidence applies: an answer here is something a model said."""
+    keeps_responses: bool = False
+    """Its answers can be gone on from, by their id and with the backend that made them."""
+    compares_vectors: bool = False
+    """Only backends that give the same vectors may stand in for each other."""
 
 
 CHAT = Endpoint(
@@ -62,7 +77,69 @@ CHAT = Endpoint(
     adds_logprobs=True,
 )
 
-ENDPOINTS: Mapping[bytes, Endpoint] = {one.path: one for one in (CHAT,)}
+COMPLETIONS = Endpoint(
+    api="completions",
+    path=b"/v1/completions",
+    shape="openai",
+    parse=completion_features.parse_completion,
+    read_features=completion_features.read_features,
+    prompt_text=completion_features.prompt_text,
+    response_schema=completion_features.response_schema,
+    make_reader=ChatReader,
+    cut_event=errors.cut_data,
+    adds_usage=True,
+)
+
+RESPONSES = Endpoint(
+    api="responses",
+    path=b"/v1/responses",
+    shape="openai",
+    parse=responses_features.parse_response,
+    read_features=responses_features.read_features,
+    prompt_text=responses_features.prompt_text,
+    response_schema=responses_features.response_schema,
+    make_reader=ResponsesReader,
+    cut_event=errors.cut_response,
+    keeps_responses=True,
+)
+
+EMBEDDINGS = Endpoint(
+    api="embeddings",
+    path=b"/v1/embeddings",
+    shape="openai",
+    parse=embeddings_features.parse_embeddings,
+    read_features=embeddings_features.read_features,
+    prompt_text=embeddings_features.prompt_text,
+    response_schema=embeddings_features.response_schema,
+    make_reader=EmbeddingsReader,
+    cut_event=errors.cut_data,
+    is_judged=False,
+    compares_vectors=True,
+)
+
+MESSAGES = Endpoint(
+    api="messages",
+    path=b"/v1/messages",
+    shape="anthropic",
+    parse=messages_features.parse_messages,
+    read_features=messages_features.read_features,
+    prompt_text=messages_features.prompt_text,
+    response_schema=messages_features.response_schema,
+    make_reader=MessagesReader,
+    cut_event=errors.cut_event,
+)
+
+COUNT_TOKENS = replace(
+    MESSAGES,
+    api="count_tokens",
+    path=b"/v1/messages/count_tokens",
+    make_reader=TokenCountReader,
+    is_judged=False,
+)
+
+_TABLE = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES, COUNT_TOKENS)
+
+ENDPOINTS: Mapping[bytes, Endpoint] = {one.path: one for one in _TABLE}
 """By path."""
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from adapters.answer_reader import AnswerReader
+from adapters.responses_reader import ResponsesReader
 
 Shape = Literal["openai", "anthropic"]
 
@@ -29,10 +30,13 @@ class DownstreamError:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     closes: bool = False
 
-    def body(self, shape: Shape = "openai") -> bytes:
-        """The JSON of the answer; in OpenAI's shape all four members are present."""
+    def body(self, shape: Shape = "openai", request_id: str = "") -> bytes:
+        """The JSON of the answer; in OpenAI's shape all four members are present.
+
+        Anthropic's repeats the answer's `request_id`.
+        """
         if shape == "anthropic":
-            return anthropic_json(self.message, self.status)
+            return anthropic_json(self.message, self.status, request_id)
         return error_json(self.message, type=self.type, code=self.code, param=self.param)
 
 
@@ -42,15 +46,18 @@ def error_json(message: str, *, type: str, code: str | None, param: str | None =
     return msgspec.json.encode({"error": error})
 
 
-def anthropic_json(message: str, status: int) -> bytes:
+def anthropic_json(message: str, status: int, request_id: str = "") -> bytes:
     """`{"type": "error", "error": {...}}` as Anthropic writes it; the status names its type."""
-    named = _ANTHROPIC_TYPES.get(status)
+    named = ANTHROPIC_TYPES.get(status)
     if named is None:
         named = "invalid_request_error" if status < 500 else "api_error"
-    return msgspec.json.encode({"type": "error", "error": {"type": named, "message": message}})
+    told: dict[str, object] = {"type": "error", "error": {"type": named, "message": message}}
+    if request_id:
+        told["request_id"] = request_id
+    return msgspec.json.encode(told)
 
 
-_ANTHROPIC_TYPES = {
+ANTHROPIC_TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
@@ -194,3 +201,20 @@ _CUT_DATA = b"data: %b\n\n" % error_json(CUT_MESSAGE, type=SERVER, code="upstrea
 def cut_data(reader: AnswerReader) -> bytes:
     """The event that ends a cut stream of plain `data:` lines."""
     return _CUT_DATA
+
+
+_CUT_EVENT = b"event: error\ndata: %b\n\n" % anthropic_json(CUT_MESSAGE, 500)
+
+
+def cut_event(reader: AnswerReader) -> bytes:
+    """The event that ends a cut stream of Anthropic's."""
+    return _CUT_EVENT
+
+
+def cut_response(reader: AnswerReader) -> bytes:
+    """The event that ends a cut stream of the Responses API, numbered behind its last one."""
+    number = reader.next_sequence_number if isinstance(reader, ResponsesReader) else 0
+    members = {"type": "error", "code": "upstream_cut", "message": CUT_MESSAGE, "param": None}
+    return b"event: error\ndata: %b\n\n" % msgspec.json.encode(
+        {**members, "sequence_number": number}
+    )

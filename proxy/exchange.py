@@ -13,6 +13,7 @@ import asyncio
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any
 
+from adapters.adapter import RequestRefused
 from policies.decide import decide
 from policies.decision import Decision
 from policies.request import Features, RequestError
@@ -28,12 +29,14 @@ from .answering import (
     cut_end,
     error_answer,
     framed,
+    request_id,
     stream_end,
     terminator,
     unrecorded,
 )
 from .asking import make_attempt
 from .attempt import Attempt
+from .deciding import match_of
 from .downstream import DownstreamProtocol
 from .endpoints import Endpoint
 from .errors import DownstreamError, Shape
@@ -199,7 +202,25 @@ class Exchange:
             conversation_header=conversation.decode("utf-8", "replace") if conversation else None,
             caller=self.caller,
         )
-        match = self.wiring.policy.route_for(features.model, features.labels)
+        previous = features.previous_response_id
+        if previous is None:
+            self._choose(None)
+        else:
+            self.plane.pins.find(previous, self.caller, self._choose_later)
+
+    def _choose_later(self, maker: str | None) -> None:
+        if self._is_over:
+            return
+        try:
+            self._choose(maker)
+        except Exception as error:  # noqa: BLE001 - the boundary of one request
+            self.plane.crashed(self, error)
+
+    def _choose(self, maker: str | None) -> None:
+        """Decide; `maker` is the backend that made what this request goes on from."""
+        features = self.features
+        assert features is not None
+        match = match_of(self, maker)
         if match is None:
             self.refuse(errors.model_not_found())
             return
@@ -230,6 +251,9 @@ class Exchange:
     def _ask(self, name: str, kind: OutcomeKind) -> None:
         try:
             self.attempt = attempt = make_attempt(self, name, kind)
+        except RequestRefused as error:
+            self.refuse(errors.invalid(error.message, param=error.param, code=error.code))
+            return
         except ValueError:
             message = "The request body names a member twice, or in a way that cannot be read."
             self.refuse(errors.invalid(message))
@@ -349,7 +373,7 @@ class Exchange:
     def _answer_error(self, error: DownstreamError, status: Status, won: Attempt | None) -> None:
         if error.closes:
             self.client.closes = True
-        body = error.body(self.shape)
+        body = error.body(self.shape, request_id(self))
         self.tape.add(body)
         headers = [(b"content-type", b"application/json"), *error.headers]
         self._last = error_answer(self, won, error.status, headers, body)
@@ -373,6 +397,8 @@ class Exchange:
             self._timer.cancel()
             self._timer = None
         now_s = monotonic()
+        if won is not None and self.endpoint is not None and self.endpoint.keeps_responses:
+            self._remember(won)
         if self.cost_usd is None:
             self.cost_usd = total_cost_usd(self.attempts)
         first_byte_s = self.head_sent_s or (now_s if status != "client_gone" else None)
@@ -380,6 +406,12 @@ class Exchange:
         record = record_of(self, ending)
         self.plane.exchange_ended(record, counted=self._is_counted)
         self.plane.journal.append(record, self._released)
+
+    def _remember(self, won: Attempt) -> None:
+        """Whoever goes on from this answer goes on with the backend that made it."""
+        response_id = won.reader.response_id
+        if response_id is not None:
+            self.plane.pins.remember(response_id, self.caller, won.backend.name)
 
     def _released(self, is_kept: bool) -> None:
         """The record is with the kernel (or the rule for a full disk has spoken)."""

@@ -33,7 +33,16 @@ class _ErrorShape(msgspec.Struct):
 class _ErrorCode(msgspec.Struct):
     code: object = None
     status: object = None
+    type: object = None
 
+
+_BY_STATUS = ("status", "not_ready")
+"""Failures that came as a whole answer with an HTTP error."""
+_STATUSES = {named: status for status, named in errors.ANTHROPIC_TYPES.items()} | {
+    "invalid_request_error": 400,
+    "overloaded_error": 529,
+}
+"""Anthropic's errors have a type where OpenAI's have a code."""
 
 _decode_shape = msgspec.json.Decoder(_ErrorShape).decode
 _decode_code = msgspec.json.Decoder(_ErrorCode).decode
@@ -44,7 +53,9 @@ def passed_on(attempt: Attempt, *, has_retried: bool) -> Passed | None:
     if attempt.failure == "error_event":
         return _error_event(attempt)
     status = attempt.status
-    if attempt.failure != "status" or status is None or attempt.head is None or status == 401:
+    if attempt.failure not in _BY_STATUS or attempt.head is None:
+        return None
+    if status is None or status == 401:
         return None
     if not (400 <= status < 500) and not (status >= 500 and _is_error_shaped(attempt.body)):
         return None
@@ -70,18 +81,21 @@ def told(attempt: Attempt) -> DownstreamError:
 
 
 def _error_event(attempt: Attempt) -> Passed:
-    """An error inside a 200: its own status where it names one."""
+    """An error inside a 200: its own status where it names one, by number or by type."""
     raw = attempt.reader.error or b"{}"
     try:
         named = _decode_code(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         named = _ErrorCode()
+    is_anthropic = attempt.target.protocol == "anthropic"
+    of_type = _STATUSES.get(str(named.type)) if is_anthropic else None
     codes = [
         code
-        for code in (named.code, named.status)
+        for code in (named.code, named.status, of_type)
         if type(code) is int and 400 <= code <= 599 and code != 401
     ]
-    body = b'{"error":' + raw + b"}"
+    opening = b'{"type":"error","error":' if is_anthropic else b'{"error":'
+    body = opening + raw + b"}"
     headers = [(b"content-type", b"application/json"), *errors.NO_RETRY]
     return (codes[0] if codes else 502), headers, body
 

@@ -16,7 +16,7 @@ def judge_answer(exchange: "Exchange", attempt: Attempt) -> None:
     endpoint = exchange.endpoint
     assert endpoint is not None
     route = exchange.decision.route
-    if route.confidence is None:
+    if route.confidence is None or not endpoint.is_judged:
         return
     reader = attempt.reader
     answer = Answer(reader.text, reader.finish_reason, reader.token_logprobs, reader.has_tool_calls)

@@ -32,6 +32,7 @@ from .feedback import AboutEarlier
 from .heads import RequestHead
 from .keys import Keys
 from .lookup import Lookup
+from .pins import Pins
 from .recording import Packer
 from .reply import DECISIONS_PREFIX, FEEDBACK_PATH, Reply, allowed_method
 from .wiring import Wiring, wire
@@ -59,6 +60,7 @@ class DataPlane:
         self.counting = Counting()
         self.pack = Packer()
         self.lookup = Lookup(loop)
+        self.pins = Pins(self.lookup)
         self._clients: set[DownstreamProtocol] = set()
         self._is_empty = asyncio.Event()
         self._is_empty.set()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from adapters.pool import Pool
 from adapters.target import Target
-from policies.policy import Policy
+from policies.policy import Policy, RouteMatch
 
 from .configuration import Configuration
 from .keys import Keys
@@ -48,6 +48,8 @@ class Wiring:
     price_versions: Mapping[str, str | None]
     answer_lines: dict[AnswerKey, bytes] = field(default_factory=dict)
     """Header lines that answers of one kind share, made when first needed."""
+    narrowed: dict[tuple[str, str], RouteMatch] = field(default_factory=dict)
+    """Routes narrowed to some of their backends, by route and backend; see deciding.py."""
 
     def make_answer_lines(self, key: AnswerKey) -> bytes:
         """The lines for (route, backend, what was edited)."""

@@ -31,3 +31,13 @@ def test_an_error_in_something_streamed_is_seen() -> None:
     reader.read_events(b'data: {"error":{}}\n\n')
     assert reader.error == b"{}"
     assert not reader.is_complete
+
+
+def test_the_usage_is_found_at_the_end_of_what_is_too_large_to_be_read() -> None:
+    reader = EmbeddingsReader()
+    reader.read_tail(b'AAAA"}],"model":"m","usage": {"prompt_tokens": 9, "total_tokens": 9}}')
+    assert reader.usage == Usage(prompt=9, completion=0)
+    odd = EmbeddingsReader()
+    odd.read_tail(b'AAAA"}]}')
+    assert odd.usage == Usage()
+    assert odd.has_answer

@@ -72,7 +72,7 @@ def test_every_outcome_has_its_record_equal_in_hash(tmp_path: Path) -> None:
         assert (one["response"] or "").encode() == answer.body
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/v1/models", "/v1/files"])
+@pytest.mark.parametrize("path", ["/v1/moderations", "/v1/models", "/v1/files"])
 def test_a_post_to_a_path_that_is_not_served_is_recorded(tmp_path: Path, path: str) -> None:
     with serving(tmp_path, [until_closed]) as (_, plane), plane.client() as client:
         answer = client.ask(ASKED, path=path)

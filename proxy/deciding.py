@@ -1,0 +1,64 @@
+"""Where a request goes: the route that takes it, narrowed where its API asks for that.
+
+Most requests take their route as it is. A request that goes on from an earlier response belongs
+to the backend that made it; one for vectors has only backends that give the same ones.
+"""
+
+from typing import TYPE_CHECKING
+
+from policies.narrowing import interchangeable, pinned
+from policies.policy import DEFAULT, RouteMatch
+
+from .wiring import Wiring
+
+if TYPE_CHECKING:
+    from .endpoints import Endpoint
+    from .exchange import Exchange
+
+
+def match_of(exchange: "Exchange", maker: str | None) -> RouteMatch | None:
+    """The route of an exchange; None where its model is not known.
+
+    `maker` is the backend that made what the request goes on from, where that is known.
+    """
+    features, wiring, endpoint = exchange.features, exchange.wiring, exchange.endpoint
+    assert features is not None
+    assert endpoint is not None
+    match = wiring.policy.route_for(features.model or DEFAULT, features.labels)
+    if match is None:
+        return None
+    if features.previous_response_id is not None:
+        return pinned_to(wiring, match, endpoint, maker)
+    return alike(wiring, match) if endpoint.compares_vectors else match
+
+
+def pinned_to(
+    wiring: Wiring, match: RouteMatch, endpoint: "Endpoint", maker: str | None
+) -> RouteMatch:
+    """The route with `maker` alone; with its first backend that speaks the API where there is
+    none any more, or never was."""
+    if maker is None or maker not in wiring.targets:
+        maker = first_serving(wiring, match, endpoint)
+    key = (match.route.name, maker)
+    found = wiring.narrowed.get(key)
+    if found is None:
+        found = wiring.narrowed[key] = pinned(match, maker, wiring.policy.backends)
+    return found
+
+
+def first_serving(wiring: Wiring, match: RouteMatch, endpoint: "Endpoint") -> str:
+    """The route's first backend that speaks the API of `endpoint`; else simply its first."""
+    names = match.route.candidates
+    for name in names:
+        if wiring.targets[name].protocol == endpoint.shape:
+            return name
+    return names[0]
+
+
+def alike(wiring: Wiring, match: RouteMatch) -> RouteMatch:
+    """The route with backends whose vectors compare."""
+    key = (match.route.name, "")  # no backend's name
+    found = wiring.narrowed.get(key)
+    if found is None:
+        found = wiring.narrowed[key] = interchangeable(match, wiring.policy.backends)
+    return found
