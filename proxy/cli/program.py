@@ -25,6 +25,7 @@ COMMANDS = (
     "spend",
     "key",
     "import",
+    "benchmark",
 )
 MODULES = MappingProxyType({"import": "importing"})
 """Where a command's word cannot be, or is not, its module's name."""

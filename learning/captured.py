@@ -1,0 +1,193 @@
+"""Captures as the loop reads them: streamed from the day files, with their bodies.
+
+One statement fetches a page with everything that is needed of it; the connection lives for one
+page, so a long read neither holds memory nor keeps the keeper from truncating its log. What is
+wanted is said with filters or with a condition in SQL over the columns of `requests`.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from pointsman.errors import PointsmanError
+from telemetry.store import day_at, day_files, day_of, day_path, has_schema, open_for_reading
+
+PAGE_ROWS: Final = 500
+PAGE_BYTES: Final = 16 << 20  # a page ends early where its bodies are large
+
+_COLUMNS: Final = (
+    "r.seq, r.ts_us, r.id, r.api, r.status, r.complete, r.http_status, r.capture, r.route,"
+    " r.backend, r.model_reported, r.conversation_id, r.input_hash, r.task, r.source, r.policy,"
+    " r.confidence, r.finish_reason, r.user_tag, r.caller, q.data, a.data"
+)
+_FROM: Final = (
+    " from requests r left join bodies q on q.id = r.req_body and q.codec = 0"
+    " left join bodies a on a.id = r.resp_body and a.codec = 0"
+)
+
+
+class BadSelection(PointsmanError):
+    """The condition is no SQL over the columns of `requests`."""
+
+
+class Captured(NamedTuple):
+    """One capture; bodies are None where they were not kept."""
+
+    seq: int
+    ts_us: int
+    id: str
+    api: str
+    status: str
+    complete: int
+    http_status: int | None
+    capture: str | None
+    route: str | None
+    backend: str | None
+    model: str | None
+    conversation: str | None
+    input_hash: bytes | None
+    task: str | None
+    source: str | None
+    policy: str | None
+    confidence: float | None
+    finish_reason: str | None
+    user: str | None
+    caller: str | None
+    request: bytes | None
+    response: bytes | None
+
+
+class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which captures; None takes all. `where` is SQL over the columns of `requests`."""
+
+    since_us: int | None = None
+    until_us: int | None = None
+    route: str | None = None
+    backend: str | None = None
+    source: str | None = None
+    task: str | None = None
+    where: str | None = None
+
+    def clause(self) -> tuple[str, list[object]]:
+        """A condition over `requests r` and its values."""
+        conditions = ["1"]
+        values: list[object] = []
+        for condition, value in (
+            ("r.ts_us >= ?", self.since_us),
+            ("r.ts_us < ?", self.until_us),
+            ("r.route = ?", self.route),
+            ("r.backend = ?", self.backend),
+            ("r.source = ?", self.source),
+            ("r.task = ?", self.task),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        if self.where is not None:
+            conditions.append(f"({self.where}\n)")
+        return " and ".join(conditions), values
+
+
+EVERYTHING: Final = Selection()
+
+
+def captured(directory: Path, selection: Selection = EVERYTHING) -> Iterator[Captured]:
+    """Captures oldest first. Raises BadSelection."""
+    for path in _files(directory, selection):
+        yield from _of_day(path, selection)
+
+
+def count_captured(directory: Path, selection: Selection = EVERYTHING) -> int:
+    """How many there are. Raises BadSelection."""
+    condition, values = selection.clause()
+    total = 0
+    for path in _files(directory, selection):
+        with closing(open_for_reading(path)) as connection:
+            sql = f"select count(*) from requests r where {condition}"
+            ((number,),) = _run(connection, sql, values, selection)
+            total += int(number)
+    return total
+
+
+def captured_ids(directory: Path, selection: Selection) -> Iterator[tuple[str, bytes | None]]:
+    """Id and input hash of each, oldest first: for drawing a sample. Raises BadSelection."""
+    condition, values = selection.clause()
+    for path in _files(directory, selection):
+        with closing(open_for_reading(path)) as connection:
+            sql = f"select r.id, r.input_hash from requests r where {condition}"
+            yield from _run(connection, f"{sql} order by r.ts_us, r.seq", values, selection)
+
+
+def captured_by_id(directory: Path, identifiers: Sequence[str]) -> Iterator[Captured]:
+    """Those of `identifiers` that are still kept, in no particular order."""
+    by_day: dict[str, list[str]] = {}
+    for identifier in identifiers:
+        by_day.setdefault(day_of(identifier, 0), []).append(identifier)
+    for day, wanted in sorted(by_day.items()):
+        path = day_path(directory, day)
+        if has_schema(path):
+            for start in range(0, len(wanted), PAGE_ROWS):
+                yield from _with_ids(path, wanted[start : start + PAGE_ROWS])
+
+
+def _with_ids(path: Path, identifiers: Sequence[str]) -> list[Captured]:
+    marks = ",".join("?" * len(identifiers))
+    with closing(open_for_reading(path)) as connection:
+        connection.row_factory = None
+        sql = f"select {_COLUMNS}{_FROM} where r.id in ({marks})"
+        return [Captured(*row) for row in connection.execute(sql, identifiers)]
+
+
+def _of_day(path: Path, selection: Selection) -> Iterator[Captured]:
+    condition, values = selection.clause()
+    last: tuple[int, int] = (-1, -1)
+    sql = (
+        f"select {_COLUMNS}{_FROM} where {condition} and (r.ts_us, r.seq) > (?, ?)"
+        f" order by r.ts_us, r.seq limit {PAGE_ROWS}"
+    )
+    while True:
+        rows, is_last = _page(path, sql, (*values, *last), selection)
+        yield from rows
+        if is_last:
+            return
+        last = (rows[-1].ts_us, rows[-1].seq)
+
+
+def _page(
+    path: Path, sql: str, values: Sequence[object], selection: Selection
+) -> tuple[list[Captured], bool]:
+    """Some rows, and whether they are the last."""
+    rows: list[Captured] = []
+    size = 0
+    with closing(open_for_reading(path)) as connection:
+        connection.row_factory = None
+        for found in _run(connection, sql, values, selection):
+            row = Captured(*found)
+            rows.append(row)
+            size += len(row.request or b"") + len(row.response or b"")
+            if size > PAGE_BYTES:
+                return rows, False
+    return rows, len(rows) < PAGE_ROWS
+
+
+def _run(
+    connection: sqlite3.Connection, sql: str, values: Sequence[object], selection: Selection
+) -> Iterator[Any]:
+    try:
+        yield from connection.execute(sql, values)
+    except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+        if selection.where is None:
+            raise
+        raise BadSelection(f"--where {selection.where!r}: {error}") from None
+
+
+def _files(directory: Path, selection: Selection) -> Iterator[Path]:
+    """Day files that may hold some of them (an id and its `ts` may differ by a day)."""
+    first = "" if selection.since_us is None else day_at(selection.since_us // 1_000_000 - 86_400)
+    for day, path in day_files(directory):
+        if day >= first and has_schema(path):
+            yield path
