@@ -34,6 +34,7 @@ from .listening import (
     load_listen,
     load_passthrough,
 )
+from .protocols import check_protocols
 
 DIGEST_LENGTH = 12
 
@@ -117,6 +118,7 @@ def _decode(
         file=str(file),
     )
     root.done()
+    check_protocols(root.node("routes"), backends, findings)
     _check_trust(root)
     _cross_check(root, listen=listen, admin=admin, keys_file=keys_file)
     if policy is None:

@@ -79,7 +79,7 @@ def test_retries_failures_of_the_wire(failure):
     assert step(PLAIN, wire(failure)).kind == "retry"
 
 
-@pytest.mark.parametrize("failure", ["timeout", "dns", "connect", "tls", "full"])
+@pytest.mark.parametrize("failure", ["timeout", "dns", "connect", "tls", "full", "not_ready"])
 def test_next_backend_at_once_where_the_next_moment_cures_nothing(failure):
     found = step(FALLBACK, wire(failure))
     assert found == Ask("gpt-4", "fallback", 0.0, f"local failed ({failure})", 30.0)
