@@ -161,10 +161,8 @@ def _run(
     keep_results(directory, [_kept(r, grading.seed) for r in results], answers.run_ids)
     facts = {
         "questions": f"{len(questions)}, sha256 {digest_of(questions)}",
-        "compared": grading.compare,
-        "reference": grading.reference or "-",
-        "seed": str(grading.seed),
-        "spent": usd(answers.spent_usd),
+        **{"compared": grading.compare, "reference": grading.reference or "-"},
+        **{"seed": str(grading.seed), "spent": usd(answers.spent_usd)},
         "asked now": str(answers.asked),
     }
     moved = changes(graded, *options["pairs"]) if options["pairs"] else None
@@ -173,14 +171,11 @@ def _run(
 
         _write(options["html"], page(graded, results, pairs, advice, facts))
     if options["as_json"]:
-        click.echo(
-            msgspec.json.encode(
-                {
-                    "results": results, "pairs": pairs, "advice": advice, "traffic": traffic,
-                    "facts": facts, "stopped": answers.is_stopped, "moved": moved,
-                }
-            )
-        )  # fmt: skip
+        found = {
+            "results": results, "pairs": pairs, "advice": advice, "traffic": traffic,
+            "facts": facts, "stopped": answers.is_stopped, "moved": moved,
+        }  # fmt: skip
+        click.echo(msgspec.json.encode(found))
     else:
         show(results, pairs, advice, facts)
         if moved is not None:
