@@ -47,8 +47,8 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     while True:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
-        ended = process.poll() is not None
-        assert not (ended or time.monotonic() > deadline_s), log.read_text()[-2000:]
+        assert process.poll() is None, log.read_text()[-2000:]
+        assert time.monotonic() < deadline_s, log.read_text()[-2000:]
         time.sleep(0.05)
 
 

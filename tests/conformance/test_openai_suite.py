@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from tests.conformance import openai_suite, servers
-from tests.conformance.openai_suite import Outcomes
+from tests.conformance import servers, suites
 from tests.conformance.outside import needs
+from tests.conformance.suites import Outcomes, lost, table_of
 
 ROUTED_PASSES_MIN = 325
 ALL_PASSES_MIN = 6160
@@ -36,34 +36,18 @@ def config(address: str, *passthrough: str) -> str:
 def compare(directory: Path, parts: tuple[str, ...], text: str) -> tuple[Outcomes, Outcomes]:
     """The same tests direct and through."""
     with needs(), servers.steady(directory) as address:
-        direct = openai_suite.run_suite(f"http://{address}", directory / "direct.xml", parts=parts)
+        direct = suites.openai_python(f"http://{address}", directory / "direct.xml", parts=parts)
         with servers.pointsman(directory / "served", text.replace("ADDRESS", address)) as served:
             url = f"http://{served.listen}/v1"
-            through = openai_suite.run_suite(url, directory / "through.xml", parts=parts)
+            through = suites.openai_python(url, directory / "through.xml", parts=parts)
     return direct, through
-
-
-def table_of(direct: Outcomes, through: Outcomes) -> Table:
-    """How many ended how, both ways."""
-    table = Table(title="openai-python's own tests", title_justify="left")
-    for head in ("direct", "through pointsman", "tests"):
-        table.add_column(head, justify="right" if head == "tests" else "left")
-    pairs = Counter((outcome, through.get(name, "missing")) for name, outcome in direct.items())
-    for (before, after), count in sorted(pairs.items()):
-        table.add_row(before, after, str(count))
-    return table
-
-
-def lost(direct: Outcomes, through: Outcomes) -> list[str]:
-    """What passes direct and not through us."""
-    return [name for name, how in direct.items() if how == "passed" != through.get(name)]
 
 
 def test_what_is_routed_passes_as_it_does_direct(
     tmp_path: Path, show: Callable[[Table], None]
 ) -> None:
-    direct, through = compare(tmp_path, openai_suite.ROUTED, config("ADDRESS", *OPEN_PATHS))
-    show(table_of(direct, through))
+    direct, through = compare(tmp_path, suites.ROUTED, config("ADDRESS", *OPEN_PATHS))
+    show(table_of("openai-python's own tests", direct, through))
     assert lost(direct, through) == []
     assert Counter(through.values())["passed"] >= ROUTED_PASSES_MIN
 
@@ -71,6 +55,6 @@ def test_what_is_routed_passes_as_it_does_direct(
 @pytest.mark.slow
 def test_everything_passes_as_it_does_direct(tmp_path: Path, show: Callable[[Table], None]) -> None:
     direct, through = compare(tmp_path, ("",), config("ADDRESS", *OPEN_PATHS))
-    show(table_of(direct, through))
+    show(table_of("openai-python's own tests", direct, through))
     assert lost(direct, through) == []
     assert Counter(through.values())["passed"] >= ALL_PASSES_MIN
