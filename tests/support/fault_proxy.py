@@ -18,8 +18,8 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -120,6 +120,23 @@ async def _first(pieces: Flow, count: int) -> Flow:
         left -= len(data)
         if left <= 0:
             return
+
+
+# -- ports nobody answers at ----------------------------------------------------------------------
+
+REFUSED = "http://127.0.0.1:1/v1"
+"""Nobody listens there: connects are refused at once."""
+
+
+@contextmanager
+def unanswered_port() -> Iterator[int]:
+    """A port where connects neither succeed nor fail: its queue is full, the kernel drops them."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as full, ExitStack() as stack:
+        for _ in range(8):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
 
 
 # -- the relay ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tests.support.fault_proxy import (
     latency,
     slices,
     stall_after,
+    unanswered_port,
 )
 from tests.support.scripted import ScriptedUpstream, fin, repeat, request, reset, stall
 
@@ -179,3 +180,8 @@ def test_a_target_that_is_not_there_resets() -> None:
         socket.create_connection(("127.0.0.1", link.port), 5) as client,
     ):
         client.recv(1)
+
+
+def test_nobody_answers_a_connect() -> None:
+    with unanswered_port() as port, pytest.raises(TimeoutError):
+        socket.create_connection(("127.0.0.1", port), 0.3)
