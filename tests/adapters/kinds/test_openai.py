@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pointsman
-from adapters.adapter import RETRYABLE_STATUSES, Wanted
+from adapters.adapter import RETRYABLE_STATUSES, Edited, RequestRefused, Wanted
 from adapters.backend import Backend
 from adapters.connection import ResponseHead
+from adapters.declared import load_backends
 from adapters.kinds.openai import ADAPTER
 from adapters.retry_after import retry_after_s
 from adapters.splice import DuplicateMember
 from adapters.target import Prepared, Target
+from pointsman.decoding import Findings
+from pointsman.document import parse
 from pointsman.secret import Secret
 
 PLAIN = Wanted(model_asked="auto", is_stream=False, includes_usage=False, adds_logprobs=False)
@@ -300,3 +304,136 @@ def test_how_long_a_backend_asks_to_wait(
     headers: list[tuple[bytes, bytes]], wait_s: float | None
 ) -> None:
     assert retry_after_s(head(429, *headers)) == wait_s
+
+
+# -- servers of one's own -------------------------------------------------------------------------
+
+
+def declared(words: str) -> Backend:
+    findings = Findings()
+    found = load_backends(
+        parse(f"b: {{adapter: openai, model: m-1, {words}}}", "c.yaml"),
+        findings=findings,
+        directory=Path(),
+        environment={},
+    )
+    assert findings.errors == []
+    return found["b"]
+
+
+def edited(declaration: str, body: bytes, wanted: Wanted = PLAIN) -> Edited:
+    return ADAPTER.edit(declared(declaration), body, wanted)
+
+
+OWN_SERVER = "base_url: http://127.0.0.1:8000/v1"
+REASONING = "base_url: https://api.openai.com/v1, reasoning: true"
+
+
+@pytest.mark.parametrize("server", ["", ", server: vllm", ", server: llama.cpp"])
+def test_what_makes_a_server_of_ones_own_spend_more_is_refused(server: str) -> None:
+    body = b'{"model":"auto","prompt_logprobs":5}'
+    with pytest.raises(RequestRefused, match="prompt_logprobs") as refused:
+        edited(OWN_SERVER + server, body)
+    assert (refused.value.param, refused.value.code) == ("prompt_logprobs", "unsupported_parameter")
+    allowed = edited(OWN_SERVER + server + ", parameters: {allow: [prompt_logprobs]}", body)
+    assert allowed.body == b'{"model":"m-1","prompt_logprobs":5}'
+
+
+@pytest.mark.parametrize(
+    "words", ["base_url: https://api.openai.com/v1", OWN_SERVER + ", server: openai"]
+)
+def test_openai_judges_its_own_parameters(words: str) -> None:
+    body = b'{"model":"m-1","priority":5,"image_url":"file:///etc/passwd"}'
+    assert edited(words, body, PLAIN._replace(model_asked="m-1")).body == body
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        b'"file:///etc/passwd"',
+        b'"FILE:a"',
+        b'"cat.png"',
+        b'"/etc/passwd"',
+        b'"\\u0066ile:///a"',
+        b'"ftp://h/a"',
+        b'""',
+    ],
+)
+@pytest.mark.parametrize(
+    "image",
+    [
+        b'{"type":"image_url","image_url":{"url":%b}}',
+        b'{"type":"image_url","image_url":{"detail":{"a":1},"url" : %b}}',
+        b'{"type":"input_image","image_url":%b}',
+        b'{"type":"image_url","image\\u005furl":{"u\\u0072l":%b}}',
+        b'{"type":"image_url","image_url":{"url":"https://h/a","url":%b}}',
+    ],
+)
+def test_an_image_may_not_name_a_file_of_the_servers(image: bytes, address: bytes) -> None:
+    body = b'{"model":"m-1","messages":[{"role":"user","content":[%b]}]}' % (image % address)
+    with pytest.raises(RequestRefused, match="https"):
+        edited(OWN_SERVER, body)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'[{"type":"image_url","image_url":{"url":"https://h/a.png"}}]',
+        b'[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]',
+        b'[{"type":"image_url","image_url":{"url":"HTTP:\\/\\/h\\/a.png"}}]',
+        b'"see \\"image_url\\": \\"file:///a\\", caf\\u00e9"',
+    ],
+)
+def test_other_images_and_talk_of_them_pass(content: bytes) -> None:
+    body = b'{"model":"m-1","messages":[{"role":"user","content":%b}]}' % content
+    assert edited(OWN_SERVER, body, PLAIN._replace(model_asked="m-1")).body == body
+
+
+def test_a_moved_request_has_a_reasoning_models_parameters() -> None:
+    body = b'{"model":"auto","max_tokens":5,"temperature":0,"messages":[]}'
+    moved = edited(REASONING, body)
+    assert moved.body == b'{"model":"m-1","max_completion_tokens":5,"messages":[]}'
+    assert moved.names == ("model", "max_tokens", "temperature")
+
+
+@pytest.mark.parametrize("asked", ["m-1", "b"])
+def test_who_asks_for_a_reasoning_model_knows_what_it_takes(asked: str) -> None:
+    body = b'{"model":"m-1","max_tokens":5,"temperature":0,"messages":[]}'
+    body = body.replace(b"m-1", asked.encode())
+    kept = edited(REASONING, body, PLAIN._replace(model_asked=asked))
+    assert kept.body == body.replace(b'"b"', b'"m-1"')
+
+
+def test_a_model_that_does_not_reason_takes_all_parameters() -> None:
+    body = b'{"model":"auto","max_tokens":5,"temperature":0,"messages":[]}'
+    assert edited(OWN_SERVER, body).names == ("model",)
+
+
+def test_usage_in_every_chunk_stays_off_where_only_we_asked_for_usage() -> None:
+    body = b'{"model":"m-1","stream":true,"stream_options":{"continuous_usage_stats":true}}'
+    after = edited(OWN_SERVER, body, STREAM._replace(model_asked="m-1")).body
+    assert b'{"include_usage":true,"continuous_usage_stats":false}' in after
+    asked = STREAM._replace(model_asked="m-1", includes_usage=True)
+    assert edited(OWN_SERVER, body, asked).body == body
+
+
+def test_the_account_that_pays_comes_from_the_configuration() -> None:
+    words = "base_url: https://api.openai.com/v1, organization: org-1, project: proj_1"
+    assert ADAPTER.credentials(declared(words)) == (
+        (b"openai-organization", b"org-1"),
+        (b"openai-project", b"proj_1"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_loading"),
+    [
+        (503, b'{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}', True),
+        (503, b'{"error":{"message":"overloaded","type":"server_error"}}', False),
+        (500, b'{"error":{"message":"Loading model"}}', False),
+    ],
+)
+def test_a_model_that_is_being_loaded_is_not_ready(
+    status: int, body: bytes, is_loading: bool
+) -> None:
+    assert ADAPTER.is_loading(ResponseHead(status, [], True), body) == is_loading
