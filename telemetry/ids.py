@@ -6,55 +6,54 @@ back; the random half keeps processes apart.
 """
 
 import os
-import struct
 import time
 from collections.abc import Callable
 
-_FORMAT = "%08x-%04x-7%03x-%04x-%012x"
 _RANDOM_AT_ONCE = 512  # one system call a block: a call each costs 0.3 us, a block 0.02
-_UNPACK_RANDOM = struct.Struct(f"={_RANDOM_AT_ONCE}Q").unpack
+_RANDOM_DIGITS = 16  # hexadecimal: 64 bits, of which the variant takes two
+_VARIANTS = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
+_COUNT_MAX = 0xFFF
 _ID_CHARACTERS = 36
 
 
 class IdSource:
-    """Makes ascending UUIDv7 texts; call it for the next one (about 0.6 us).
+    """Makes ascending UUIDv7 texts; call it for the next one (about 0.3 us).
 
-    The 12 bits after the version hold the fraction of the millisecond (method 3 of section
-    6.2), the last 62 bits are random. Two ids of one tick differ by counting the tick up.
+    The 12 bits after the version count within the millisecond (method 1 of section 6.2), the
+    last 62 bits are random. Where the count is used up the millisecond itself is counted up.
     """
 
     def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._clock_ns = clock_ns
-        self._last_tick = 0
-        self._random: list[int] = []
+        self._ms = -1
+        self._count = 0
+        self._start = ""
+        self._tails: list[str] = []
 
     def __call__(self) -> str:
         """The next id."""
-        now_ns = self._clock_ns()
-        ms = now_ns // 1_000_000
-        tick = (ms << 12) | ((now_ns - ms * 1_000_000) * 4096 // 1_000_000)
-        if tick <= self._last_tick:
-            tick = self._last_tick + 1
-        self._last_tick = tick
-        try:
-            low = self._random.pop()
-        except IndexError:
-            low = self._refill()
-        return _FORMAT % (
-            tick >> 28,
-            (tick >> 12) & 0xFFFF,
-            tick & 0xFFF,
-            0x8000 | (low >> 50),
-            low & 0xFFFFFFFFFFFF,
-        )
+        ms = self._clock_ns() // 1_000_000
+        self._count += 1
+        if ms > self._ms or self._count > _COUNT_MAX:
+            self._ms = ms = max(ms, self._ms + 1)
+            self._count = 0
+            self._start = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7"
+        tails = self._tails or self._refill()
+        return f"{self._start}{self._count:03x}-{tails.pop()}"
 
     def forget_random(self) -> None:
         """Throw away random bits shared with a parent process; run after a fork."""
-        self._random = []
+        self._tails = []
 
-    def _refill(self) -> int:
-        self._random = [value >> 2 for value in _UNPACK_RANDOM(os.urandom(8 * _RANDOM_AT_ONCE))]
-        return self._random.pop()
+    def _refill(self) -> list[str]:
+        """The two last groups of the next ids."""
+        text = os.urandom(_RANDOM_AT_ONCE * _RANDOM_DIGITS // 2).hex()
+        starts = range(0, len(text), _RANDOM_DIGITS)
+        self._tails = [
+            f"{_VARIANTS[text[at]]}{text[at + 1 : at + 4]}-{text[at + 4 : at + 16]}"
+            for at in starts
+        ]
+        return self._tails
 
 
 # The one piece of module state: ids must ascend across a process, whoever asks for them.

@@ -49,3 +49,11 @@ def test_shares_no_random_bits_with_a_fork():
     os.close(reading)
     os.close(writing)
     assert theirs[-17:] != new_id()[-17:]
+
+
+def test_counts_the_millisecond_up_where_one_holds_no_more():
+    source = IdSource(lambda: 5_000_000)
+    made = [source() for _ in range(4096 + 1)]
+    assert made == sorted(set(made))
+    assert milliseconds_of(made[-2]) == 5
+    assert milliseconds_of(made[-1]) == 6
