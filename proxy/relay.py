@@ -8,39 +8,44 @@ splicing. Events that carry neither pass through untouched and unread.
 import re
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET
 
 from adapters import splice
 from adapters.sse import event_data, split_events
 
+from .chunk import Choices, Chunk
 
-class _Chunk(Struct):
-    choices: list[Raw] | None = None
-    usage: Raw | UnsetType = UNSET
-
-
-class _Choice(Struct):
-    logprobs: Raw | UnsetType = UNSET
-
-
-class _Choices(Struct):
-    choices: list[_Choice] = []
-
-
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
-_decode_choices = msgspec.json.Decoder(_Choices).decode
+_decode_chunk = msgspec.json.Decoder(Chunk).decode
+_decode_choices = msgspec.json.Decoder(Choices).decode
 _NULL = b"null"
+_LAST_MEMBER = b',"usage":null}\n\n'
 _LOGPROBS_KEY = re.compile(rb'"logprobs"[ \t\r\n]*:[ \t\r\n]*')
 
 
 def hide_in_events(data: bytes, *, usage: bool, logprobs: bool) -> bytes:
     """Whole events without what the client did not ask for."""
+    if usage and not logprobs and _ends_in_null_usage(data):
+        return data[: -len(_LAST_MEMBER)] + b"}\n\n"
     kept = []
     for event in split_events(data):
         if (usage and b'"usage"' in event) or (logprobs and b'"logprobs"' in event):
             event = _hide_in_event(event, usage=usage, logprobs=logprobs)
         kept.append(event)
     return b"".join(kept)
+
+
+def _ends_in_null_usage(data: bytes) -> bool:
+    """Whether `data` is one event of one line whose only `"usage"` is its last member, null.
+
+    So nearly every chunk comes, and nothing of it has to be parsed: an unescaped quote cannot
+    stand inside a JSON text, and the last brace of a line closes the chunk itself.
+    """
+    return (
+        data.endswith(_LAST_MEMBER)
+        and data.find(b'"usage"') == len(data) - len(_LAST_MEMBER) + 1
+        and data.find(b"\n") == len(data) - 2
+        and data.startswith(b"data: {")
+    )
 
 
 def without_done(data: bytes) -> bytes:

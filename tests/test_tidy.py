@@ -34,6 +34,7 @@ UNTESTED: dict[str, str] = {
     "proxy/cli/__main__.py": "two lines, so that `python -m proxy.cli` works",
     "policies/decision.py": "types alone; test_decide.py makes and reads them",
     "policies/request.py": "types alone; test_features.py makes and reads them",
+    "proxy/chunk.py": "types alone; test_relay.py reads with them",
     "policies/step.py": "types alone; test_steps.py makes and reads them",
     "telemetry/journal_entry.py": "types alone; test_journal.py makes and reads them",
 }

@@ -70,6 +70,27 @@ def test_fields_around_the_data_stay(end: bytes) -> None:
     assert hide(USAGE.rstrip() + end + b": ping" + end) == b": ping" + end
 
 
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["", "usage", ',"usage":null}']),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["usage", "a", 'x","usage"']), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["usage", "a", "b"]), values, max_size=3))
+def test_a_chunk_is_the_same_but_for_its_null_usage(chunk: dict[str, Any]) -> None:
+    text = json.dumps(chunk, separators=(",", ":")).encode()
+    shown = hide(b"data: %b\n\n" % text)
+    if chunk.get("usage", 0) is None:
+        del chunk["usage"]
+        assert json.loads(shown.removeprefix(b"data: ")) == chunk
+    elif "usage" not in chunk:
+        assert shown == b"data: %b\n\n" % text
+
+
 def test_logprobs_read_as_null() -> None:
     value = {"choices": [{"index": 0, "logprobs": LOGPROBS, "delta": {"content": "a"}}]}
     hidden = value | {"choices": [value["choices"][0] | {"logprobs": None}]}
