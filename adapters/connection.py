@@ -15,12 +15,15 @@ from typing import Protocol, cast
 import httptools
 
 from .errors import Kind, UpstreamError
+from .known_head import cut
 
 HEAD_BYTES_MAX = 64 * 1024
 HEADERS_MAX = 200
 INFORMATIONAL_MAX = 8
 UNSEEN_BYTES_MAX = 64 * 1024
 """Trailers and chunk extensions: bytes of a body's framing that come without any of its body."""
+KNOWN_HEADS_MAX = 64
+"""Heads of answers remembered for one backend: a server's own `date` makes a new one a second."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -44,6 +47,10 @@ class ResponseHead:
         return None
 
 
+KnownHeads = dict[bytes, ResponseHead]
+"""Heads of whole 200 answers by their bytes without the length; see known_head.py."""
+
+
 class Listener(Protocol):
     """Who asked. After `on_data(is_end=True)` or `on_failure` nothing more comes."""
 
@@ -63,6 +70,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_head_new",
         "_is_message_complete",
         "_is_persistent",
+        "_known_heads",
+        "_known_key",
         "_listener",
         "_on_idle",
         "_parser",
@@ -75,8 +84,13 @@ class UpstreamConnection(asyncio.Protocol):
         "uses",
     )
 
-    def __init__(self, on_idle: Callable[["UpstreamConnection"], None]) -> None:
+    def __init__(
+        self, on_idle: Callable[["UpstreamConnection"], None], known_heads: KnownHeads
+    ) -> None:
+        """`known_heads` is shared by all connections to one backend."""
         self._on_idle = on_idle
+        self._known_heads = known_heads
+        self._known_key: bytes | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._listener: Listener | None = None
@@ -146,9 +160,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self._listener is None:
             self.abort()  # bytes nobody asked for: an answer to nothing, never reuse
             return
-        self.has_received = True
         if self._head is None:
+            if not self.has_received and self._take_known(data):
+                return
             self._head_bytes += len(data)
+        self.has_received = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -204,6 +220,42 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- inside -------------------------------------------------------------------------------
 
+    def _take_known(self, data: bytes) -> bool:
+        """Deliver an answer that is here whole and whose head was parsed and checked before."""
+        self._known_key = None
+        found = cut(data)
+        if found is None:
+            return False
+        key, length, body_start = found
+        if len(data) - body_start != length:
+            return False
+        head = self._known_heads.get(key)
+        if head is None:
+            self._known_key = key
+            return False
+        listener = self._listener
+        assert listener is not None
+        self._head = head
+        self.has_received = True
+        self._is_persistent = True
+        listener.on_head(head)
+        if self._listener is listener:
+            self._become_idle()
+            listener.on_data(data[body_start:], is_end=True)
+        return True
+
+    def _remember_head(self) -> None:
+        """The answer that was just parsed came in one read: know its head from now on."""
+        assert self._known_key is not None
+        head = self._head
+        if head is None or head.status != 200 or not self._is_persistent or self._informational:
+            return
+        if head.header(b"x-request-id") is not None:
+            return  # never the same again
+        if len(self._known_heads) >= KNOWN_HEADS_MAX:
+            self._known_heads.clear()
+        self._known_heads[self._known_key] = head
+
     def _check_head(self, status: int) -> ResponseHead:
         if self._parser.get_http_version() not in ("1.1", "1.0") or not 200 <= status <= 599:
             raise UpstreamError("protocol", "not an HTTP/1.1 answer")
@@ -245,6 +297,8 @@ class UpstreamConnection(asyncio.Protocol):
         pieces.clear()
         self._unseen_bytes = 0
         if is_end:
+            if self._known_key is not None:
+                self._remember_head()
             self._become_idle()
         listener.on_data(data, is_end=is_end)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .backend import Backend
-from .connection import Listener, ResponseHead, UpstreamConnection
+from .connection import KnownHeads, Listener, ResponseHead, UpstreamConnection
 from .errors import UpstreamError
 from .tls import TlsLayer
 
@@ -130,6 +130,7 @@ class Pool:
         self._loop = loop
         self._ssl_context = ssl_context
         self._idle: deque[UpstreamConnection] = deque()  # the longest idle first
+        self._known_heads: KnownHeads = {}
         self._calls: set[Call] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._addresses: list[Address] = []
@@ -195,7 +196,7 @@ class Pool:
             share_s = (until_s - self._loop.time()) / (len(addresses) - index)
             if share_s <= 0:
                 break  # a TLS handshake took it all
-            connection = UpstreamConnection(self._became_idle)
+            connection = UpstreamConnection(self._became_idle, self._known_heads)
             try:
                 await self._open(connection, address, share_s)
             except (OSError, ValueError) as error:  # ssl's errors are these too

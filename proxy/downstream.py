@@ -16,6 +16,8 @@ from typing import Literal, Protocol, cast
 
 import httptools
 
+from adapters.known_head import cut
+
 from . import errors, known_heads
 from .errors import DownstreamError
 from .framing import Refused, check_length
@@ -242,7 +244,7 @@ class DownstreamProtocol(asyncio.Protocol):
     def _take_known(self, data: bytes) -> bool:
         """Serve a request that is here whole and whose head was parsed and checked before."""
         self._known_key = None
-        found = known_heads.cut(data)
+        found = cut(data)
         if found is None:
             return False
         key, length, body_start = found

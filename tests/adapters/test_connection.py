@@ -11,7 +11,9 @@ from adapters.connection import (
     HEAD_BYTES_MAX,
     HEADERS_MAX,
     INFORMATIONAL_MAX,
+    KNOWN_HEADS_MAX,
     UNSEEN_BYTES_MAX,
+    KnownHeads,
     ResponseHead,
     UpstreamConnection,
 )
@@ -40,7 +42,8 @@ class Opened:
 
     def __init__(self) -> None:
         self.idle = 0
-        self.connection = UpstreamConnection(self._on_idle)
+        self.known_heads: KnownHeads = {}
+        self.connection = UpstreamConnection(self._on_idle, self.known_heads)
 
     def _on_idle(self, connection: UpstreamConnection) -> None:
         assert connection is self.connection
@@ -68,6 +71,68 @@ async def answer_to(*script: Step) -> tuple[Heard, int]:
     with ScriptedUpstream([request, *script]) as upstream:
         async with opened_to(upstream) as opened:
             return await opened.ask().end(), opened.idle
+
+
+# -- heads seen before ----------------------------------------------------------------------
+
+
+@on_uvloop
+async def test_a_head_seen_before_serves_the_next_answer() -> None:
+    script = [request, response(b'{"a":1}'), request, response(b'{"b":22}')]
+    with ScriptedUpstream(script) as upstream:
+        async with opened_to(upstream) as opened:
+            first = await opened.ask().end()
+            assert len(opened.known_heads) == 1
+            second = await opened.ask().end()
+    assert (first.body, second.body) == (b'{"a":1}', b'{"b":22}')
+    assert second.is_whole
+    assert second.head is first.head
+    assert opened.idle == 2
+
+
+NEVER_KNOWN: list[list[Step]] = [
+    [OK + b"connection: close\r\ncontent-length: 1\r\n\r\na"],
+    [OK + b"x-request-id: req_1\r\ncontent-length: 1\r\n\r\na"],
+    [drip(OK + b"content-length: 1\r\n\r\na")],
+    [b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"content-length: 1\r\n\r\na"],
+    [b"HTTP/1.1 503 Busy\r\ncontent-length: 1\r\n\r\na"],
+    [chunked_head(), chunk(b"a"), LAST_CHUNK],
+]
+
+
+@pytest.mark.parametrize("script", NEVER_KNOWN)
+@on_uvloop
+async def test_what_may_differ_next_time_is_not_remembered(script: list[Step]) -> None:
+    with ScriptedUpstream([request, *script]) as upstream:
+        async with opened_to(upstream) as opened:
+            heard = await opened.ask().end()
+    assert heard.is_whole
+    assert opened.known_heads == {}
+
+
+@pytest.mark.parametrize("sent", [b"ab", b"a", b""])
+@on_uvloop
+async def test_a_known_head_with_another_body_than_it_says_goes_to_the_parser(sent: bytes) -> None:
+    head = OK + b"content-length: 1\r\n\r\n"
+    with ScriptedUpstream([request, head + b"a", request, head + sent, fin]) as upstream:
+        async with opened_to(upstream) as opened:
+            await opened.ask().end()
+            heard = await opened.ask().end()
+    assert heard.body == sent[:1]
+    assert heard.is_whole is bool(sent)
+    assert opened.idle == 1 + (sent == b"a")
+
+
+@on_uvloop
+async def test_the_heads_remembered_are_bounded() -> None:
+    count = KNOWN_HEADS_MAX + 2
+    answers = [OK + b"date: %d\r\ncontent-length: 1\r\n\r\na" % one for one in range(count)]
+    script: list[Step] = [step for answer in answers for step in (request, answer)]
+    with ScriptedUpstream(script) as upstream:
+        async with opened_to(upstream) as opened:
+            for _ in range(count):
+                await opened.ask().end()
+    assert 0 < len(opened.known_heads) <= KNOWN_HEADS_MAX
 
 
 # -- good answers ---------------------------------------------------------------------------
@@ -431,7 +496,7 @@ class Quiet(asyncio.Transport):
 
 
 def test_pausing_a_closed_connection_is_harmless() -> None:
-    connection = UpstreamConnection(lambda connection: None)
+    connection = UpstreamConnection(lambda connection: None, {})
     connection.pause_reading()
     connection.resume_reading()
     connection.abort()
