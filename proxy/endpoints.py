@@ -145,5 +145,4 @@ ENDPOINTS: Mapping[bytes, Endpoint] = {one.path: one for one in _TABLE}
 
 def shape_for(path: bytes) -> Shape:
     """How errors are written on a path, whether it is served or not."""
-    endpoint = ENDPOINTS.get(path)
-    return "openai" if endpoint is None else endpoint.shape
+    return "anthropic" if path.startswith(MESSAGES.path) else "openai"

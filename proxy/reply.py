@@ -34,6 +34,7 @@ class Reply:
     """One such request; answers as soon as its turn comes."""
 
     keeps_body = False
+    streams_body = False
 
     def __init__(
         self,
@@ -67,7 +68,12 @@ class Reply:
         self._plane.refused(error)
         if error.closes:
             self._client.closes = True
-        self._write(error.status, list(error.headers), error.body(shape_for(self._head.path)))
+        request_id = f"req_{new_id().replace('-', '')}"
+        headers = list(error.headers)
+        shape = shape_for(self._head.path)
+        if shape == "anthropic":
+            headers.append((b"request-id", request_id.encode()))
+        self._write(error.status, headers, error.body(shape, request_id), request_id)
 
     def client_gone(self) -> None:
         """Nothing was under way."""
@@ -101,10 +107,17 @@ class Reply:
     def _names(self) -> tuple[str, ...]:
         return self._plane.wiring.policy.listed_models()
 
-    def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    def _write(
+        self,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        request_id: str | None = None,
+    ) -> None:
+        request_id = request_id or f"req_{new_id().replace('-', '')}"
         headers = [
             (b"content-type", b"application/json"),
-            (b"x-request-id", b"req_" + new_id().replace("-", "").encode()),
+            (b"x-request-id", request_id.encode()),
             *headers,
         ]
         closes = self._client.closes_behind(self._head)
