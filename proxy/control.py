@@ -6,8 +6,8 @@ serves with what it knows and connects again when the keeper is back.
 
     frame = length (u32, little endian) + msgpack of one message
 
-worker -> keeper: Hello, Report, ReloadDone, Question.
-keeper -> worker: Reload, LearnedState, Answer.
+worker -> keeper: Hello, Report, ReloadDone, Question, Standing, ProbeWanted.
+keeper -> worker: Reload, LearnedState, Answer, Standing, ProbeAnswer.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from adapters.health import Standing
 from telemetry.metrics import Labels
 
 FRAME_BYTES_MAX = 64 << 20  # a learned state of 1,000 tasks is a few MB
@@ -75,8 +76,21 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
     found: bytes | None
 
 
-FromWorker = Hello | Report | ReloadDone | Question
-FromKeeper = Reload | LearnedState | Answer
+class ProbeWanted(msgspec.Struct, frozen=True, array_like=True, tag="probe?"):
+    """The worker would try `backend` again, whose pause is over."""
+
+    backend: str
+
+
+class ProbeAnswer(msgspec.Struct, frozen=True, array_like=True, tag="probe"):
+    """Whether it may, with one request; see `shared_health.py`."""
+
+    backend: str
+    is_granted: bool
+
+
+FromWorker = Hello | Report | ReloadDone | Question | Standing | ProbeWanted
+FromKeeper = Reload | LearnedState | Answer | Standing | ProbeAnswer
 
 _encoder = msgspec.msgpack.Encoder()
 _from_worker = msgspec.msgpack.Decoder(FromWorker)

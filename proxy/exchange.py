@@ -259,6 +259,7 @@ class Exchange:
             self.refuse(errors.invalid(message))
             return
         self.attempts.append(attempt)
+        self.plane.watch.asked(attempt)
         self._arm()
         attempt.start(self.wiring.pools[name])
 
@@ -299,11 +300,12 @@ class Exchange:
             self.outcomes,
             time_left_s=self.deadline_s - now_s,
             elapsed_s=now_s - self.arrival_s,
+            upstream=self.plane.watch.upstream(has_failed=self.outcomes[-1].failure is not None),
         )
         if isinstance(step, Accept):
             self._answer(self.attempts[step.index])
         elif isinstance(step, GiveUp):
-            self.give_up(self.attempts[step.index])
+            self.give_up(self.attempts[step.index], is_broke=step.is_broke)
         else:
             self.attempt = None
             self.attempt_until_s = now_s + step.delay_s + step.time_left_s
@@ -316,7 +318,10 @@ class Exchange:
         if self._is_over:
             return
         try:
-            self._ask(step.backend, step.kind)
+            if self.plane.watch.may_send(step.backend):
+                self._ask(step.backend, step.kind)
+            else:
+                self.give_up(self.attempts[-1], is_broke=True)
         except Exception as error:  # noqa: BLE001 - the boundary of one request
             self.plane.crashed(self, error)
 
@@ -359,9 +364,12 @@ class Exchange:
         self._is_cut = True
         self._end("upstream_cut", http_status=200, error_type=failure, won=attempt)
 
-    def give_up(self, attempt: Attempt) -> None:
+    def give_up(self, attempt: Attempt, *, is_broke: bool = False) -> None:
         """The last failure is passed on as it is, or told in our own words."""
-        passed = failures.passed_on(attempt, has_retried=len(self.attempts) > 1)
+        if is_broke:
+            self.plane.watch.budget.refused += 1
+        has_retried = is_broke or len(self.attempts) > 1
+        passed = failures.passed_on(attempt, has_retried=has_retried)
         if passed is None:
             self._answer_error(failures.told(attempt), "error", attempt)
             return

@@ -1,7 +1,8 @@
 """The keeper's end of the control socket: knows each worker, adds up what they count.
 
 A worker that dies takes nothing with it: its last counters are added to a base, so that sums
-over the workers only grow while this keeper lives. (A new keeper begins from what the living
+over the workers only grow while this keeper lives; one that is being replaced counts on beside
+its successor until it has gone. (A new keeper begins from what the living
 workers report; Prometheus takes that for the counter reset it is.)
 """
 
@@ -9,9 +10,11 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 
 import msgspec
 
+from adapters.health import Standing
 from telemetry.metrics import Counters, merged
 
 from .control import (
@@ -21,6 +24,8 @@ from .control import (
     FromWorker,
     Hello,
     LearnedState,
+    ProbeAnswer,
+    ProbeWanted,
     Question,
     Reload,
     ReloadDone,
@@ -28,6 +33,7 @@ from .control import (
     encode,
     read_from_worker,
 )
+from .shared_health import SharedHealth
 
 QUEUE_BYTES_MAX = 8 << 20  # a worker that does not read its learned state misses some
 HELLO_S = 5.0
@@ -71,7 +77,10 @@ class Hub:
         self._on_trouble = on_trouble
         self._on_question = on_question
         self._members: dict[int, Member] = {}
-        self._last: dict[int, tuple[int, Counters]] = {}
+        self._connected: set[Member] = set()
+        """Also those that are being replaced, and not yet gone."""
+        self._last: dict[tuple[int, int], Counters] = {}
+        self._health = SharedHealth()
         self._base: Counters = {}
         self._learned: bytes | None = None
         self._changed = asyncio.Condition()
@@ -94,8 +103,8 @@ class Hub:
     def counters(self) -> Counters:
         """Sums over all workers that ever reported to this keeper."""
         living = [
-            counters if worker in self._members else only_growing(counters)
-            for worker, (_, counters) in self._last.items()
+            counters if self._is_connected(key) else only_growing(counters)
+            for key, counters in self._last.items()
         ]
         return merged([self._base, *living])
 
@@ -129,6 +138,7 @@ class Hub:
         A worker that is being restarted reads the active configuration by itself.
         """
         self.generation = generation
+        self._health.forget()
         asked = list(self._members.values())
         for member in asked:
             member.failure = None
@@ -173,9 +183,12 @@ class Hub:
             raise ControlError("the first message was not Hello")
         member = Member(hello.worker, hello.pid, hello.generation, writer)
         self._members[hello.worker] = member
+        self._connected.add(member)
         if hello.generation < self.generation:
             member.send(Reload(self.generation))
         self._send_learned(member)
+        for standing in self._health.standings:
+            member.send(standing)
         return member
 
     async def _listen(self, reader: asyncio.StreamReader, member: Member) -> None:
@@ -187,6 +200,7 @@ class Hub:
         finally:
             if self._members.get(member.worker) is member:
                 del self._members[member.worker]
+            self._leave(member)
             await self._tell_waiters()
 
     def _note(self, member: Member, message: FromWorker) -> None:
@@ -199,13 +213,40 @@ class Hub:
             member.failure = message.error
         elif isinstance(message, Question) and self._on_question is not None:
             self._on_question(message, member.send)
+        elif isinstance(message, Standing):
+            self._pass_on(message, member)
+        elif isinstance(message, ProbeWanted):
+            is_granted = self._health.grant(message.backend, member.pid, monotonic())
+            member.send(ProbeAnswer(message.backend, is_granted))
+
+    def _pass_on(self, told: Standing, member: Member) -> None:
+        """What one worker found out about a backend, to the others."""
+        if self._health.note(told):
+            for other in self._members.values():
+                if other is not member:
+                    other.send(told)
 
     def _remember(self, member: Member) -> None:
-        """Keep the latest counters; those of the worker's former process go into the base."""
-        last = self._last.get(member.worker)
-        if last is not None and last[0] != member.pid:
-            self._base = merged([self._base, only_growing(last[1])])
-        self._last[member.worker] = (member.pid, member.counters)
+        """Keep the latest counters; those of the worker's former processes go into the base."""
+        self._last[member.worker, member.pid] = member.counters
+        for worker, pid in tuple(self._last):
+            is_former = worker == member.worker and pid != member.pid
+            if is_former and not self._is_connected((worker, pid)):
+                self._retire((worker, pid))
+
+    def _leave(self, member: Member) -> None:
+        self._connected.discard(member)
+        successor = self._members.get(member.worker)
+        if successor is not None and successor.pid != member.pid:
+            self._retire((member.worker, member.pid))
+
+    def _is_connected(self, key: tuple[int, int]) -> bool:
+        return any((member.worker, member.pid) == key for member in self._connected)
+
+    def _retire(self, key: tuple[int, int]) -> None:
+        counters = self._last.pop(key, None)
+        if counters is not None:
+            self._base = merged([self._base, only_growing(counters)])
 
     def _send_learned(self, member: Member) -> None:
         is_reading = member.writer.transport.get_write_buffer_size() <= QUEUE_BYTES_MAX

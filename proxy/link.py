@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from adapters.health import Standing
 from telemetry.metrics import Counters
 
 from .control import (
@@ -21,6 +22,8 @@ from .control import (
     FromWorker,
     Hello,
     LearnedState,
+    ProbeAnswer,
+    ProbeWanted,
     Question,
     Reload,
     ReloadDone,
@@ -58,6 +61,12 @@ class Subject(Protocol):
     def answered(self, answer: Answer) -> None:
         """What came of a question."""
 
+    def hear(self, news: Standing | ProbeAnswer) -> None:
+        """How a backend stands, or whether it may be tried again."""
+
+    def standings(self) -> list[Standing]:
+        """What this worker holds against backends: a new keeper knows nothing of it."""
+
 
 @dataclass(slots=True)
 class Link:
@@ -90,8 +99,8 @@ class Link:
         rows = [(name, labels, value) for (name, labels), value in self.subject.counters().items()]
         self._send(Report(rows, msgspec.json.encode(self.subject.state())))
 
-    def ask(self, question: Question) -> bool:
-        """Send a question if the keeper is there and reads."""
+    def ask(self, question: Question | Standing | ProbeWanted) -> bool:
+        """Send a question, or news, if the keeper is there and reads."""
         writer = self._writer
         if writer is None or writer.transport.get_write_buffer_size() > QUEUE_BYTES_MAX:
             return False
@@ -112,6 +121,8 @@ class Link:
         reader, writer = await asyncio.open_unix_connection(str(self.path))
         self._writer = writer
         self._send(Hello(self.worker, self.pid, self.subject.generation))
+        for standing in self.subject.standings():
+            self._send(standing)
         tasks = TaskKeeper(lambda name, error: self.on_trouble(f"{name}: {error!r}"))
         tasks.start("reports", self._report_often())
         try:
@@ -132,6 +143,8 @@ class Link:
             self.subject.learn(message.data)
         elif isinstance(message, Answer):
             self.subject.answered(message)
+        elif isinstance(message, Standing | ProbeAnswer):
+            self.subject.hear(message)
         elif isinstance(message, Reload):
             error = None
             try:

@@ -7,10 +7,12 @@ come in, where a path leads, and what is counted. Nothing here waits.
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from socket import socket
+
+import msgspec
 
 from adapters.tls import TlsLayer
 from policies.decision import World
@@ -35,6 +37,7 @@ from .lookup import Lookup
 from .pins import Pins
 from .recording import Packer
 from .reply import DECISIONS_PREFIX, FEEDBACK_PATH, Reply, allowed_method
+from .watch import Watch
 from .wiring import Wiring, wire
 
 BACKLOG = 4096
@@ -47,11 +50,20 @@ class DataPlane:
 
     wiring: Wiring
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop, journal: Journal, worker: int) -> None:
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        journal: Journal,
+        worker: int,
+        workers: int = 1,
+    ) -> None:
         self.loop = loop
         self.journal = journal
         self.worker = worker
+        self.workers = workers
         self.world = World(Learned())
+        self.watch = Watch(loop, worker=worker, on_change=self._take_unavailable)
         self.body_bytes_max = 0
         self.known_heads: dict[bytes, RequestHead] = {}
         self.in_flight = 0
@@ -81,7 +93,8 @@ class DataPlane:
         """
         before = self.wiring if self._is_configured else None
         self.wiring = wire(configuration, keys, loop=self.loop, before=before)
-        self.world = World(self.world.learned, self.wiring.in_flight)
+        self.watch.follow(configuration.backends, workers=self.workers)
+        self.world = World(self.world.learned, self.wiring.in_flight, self.watch.unavailable)
         self._is_configured = True
         self.body_bytes_max = configuration.limits.body_bytes
         if before is not None:
@@ -89,7 +102,7 @@ class DataPlane:
 
     def learn(self, learned: Learned) -> None:
         """Decide by this state from now on."""
-        self.world = World(learned, self.wiring.in_flight)
+        self.world = World(learned, self.wiring.in_flight, self.watch.unavailable)
 
     async def listen(self, sock: socket, tls: ssl.SSLContext | None) -> None:
         """Accept clients on a bound socket."""
@@ -122,6 +135,7 @@ class DataPlane:
         for client in tuple(self._clients):
             client.abort()
         self.lookup.close()
+        self.watch.close()
         if self._is_configured:
             for pool in self.wiring.pools.values():
                 pool.close()
@@ -137,7 +151,7 @@ class DataPlane:
             gauges["pointsman_backend_in_flight", label] = float(pool.in_flight)
             opened = float(pool.connections_opened)
             gauges["pointsman_backend_connections_opened_total", label] = opened
-        return {**self.counting.counters, **gauges}
+        return {**self.counting.counters, **gauges, **self.watch.counters()}
 
     def state(self) -> dict[str, object]:
         """What this worker is doing now, as JSON data."""
@@ -149,7 +163,8 @@ class DataPlane:
             "connections": len(self._clients),
             "learned": self.world.learned.name,
             "backends": {
-                name: {"in_flight": pool.in_flight} for name, pool in self.wiring.pools.items()
+                name: {"in_flight": pool.in_flight, **self.watch.state_of(name)}
+                for name, pool in self.wiring.pools.items()
             },
         }
 
@@ -212,6 +227,7 @@ class DataPlane:
     def attempt_ended(self, attempt: Attempt) -> None:
         """A backend has answered or failed."""
         self.counting.attempt(attempt)
+        self.watch.attempt_ended(attempt)
 
     def refused(self, error: DownstreamError) -> None:
         """A request that no record is kept of was refused."""
@@ -227,6 +243,10 @@ class DataPlane:
         exchange.crashed()
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _take_unavailable(self, unavailable: Mapping[str, str]) -> None:
+        """Decide by this from now on."""
+        self.world = msgspec.structs.replace(self.world, unavailable=unavailable)
 
     def _protocol_factory(self, tls: ssl.SSLContext | None) -> Callable[[], asyncio.Protocol]:
         def plain() -> DownstreamProtocol:

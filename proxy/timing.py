@@ -50,6 +50,7 @@ def act_on_time(exchange: "Exchange", now_s: float) -> None:
         _out_of_time(exchange)
     elif attempt is not None and not attempt.is_ended and _is_late(exchange, attempt, now_s):
         which = "first_token" if attempt.first_byte_s is None else "idle"
+        attempt.is_innocent = now_s >= exchange.attempt_until_s
         attempt.abort("timeout", f"no answer within timeout.{which}")
         exchange.attempt_ended(attempt)
     elif exchange.head_sent_s is not None and now_s >= exchange.last_write_s + COMMENT_EVERY_S:
@@ -74,10 +75,19 @@ def _out_of_time(exchange: "Exchange") -> None:
     """The deadline of the whole request: an earlier whole answer is better than none."""
     attempt = exchange.attempt
     if attempt is not None and not attempt.is_ended:
+        attempt.is_innocent = _is_own_doing(exchange, attempt)
         attempt.abort("timeout", "no answer within timeout.total")
         exchange.attempt_ended(attempt)
     elif exchange.outcomes:
         exchange.give_up(exchange.attempts[-1])
+
+
+def _is_own_doing(exchange: "Exchange", attempt: Attempt) -> bool:
+    """The time was over for no fault of the backend: a long answer, or a short patience."""
+    assert exchange.decision is not None
+    timeout = exchange.decision.route.timeout
+    is_shortened = allowed_s(exchange.head, timeout) < timeout.total_s
+    return is_shortened or attempt.first_byte_s is not None
 
 
 def _comment(exchange: "Exchange", now_s: float) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import uvloop
 
+from adapters.health import Standing
 from policies.learned import Learned
 from telemetry.journal import Journal
 from telemetry.logs import log
@@ -25,7 +26,7 @@ from telemetry.metrics import Counters, journal_counters
 from .active import Active, build_active, read_active
 from .child import DRAIN_S, StopSignal, describe_failure
 from .configuration import Configuration
-from .control import Answer
+from .control import Answer, ProbeAnswer
 from .handover import Handover
 from .keys import KeyFileError, Keys
 from .link import Link
@@ -85,6 +86,14 @@ class Worker:
         """What the keeper found."""
         self.plane.lookup.answered(answer)
 
+    def hear(self, news: Standing | ProbeAnswer) -> None:
+        """How a backend stands, or whether it may be tried again."""
+        self.plane.watch.hear(news)
+
+    def standings(self) -> list[Standing]:
+        """What is held against backends here."""
+        return self.plane.watch.standings()
+
 
 def run_worker(handover: Handover, index: int) -> None:
     """Serve until told to stop. Called in the fork."""
@@ -109,7 +118,8 @@ async def _serve(handover: Handover, index: int, listening: socket.socket) -> No
         on_error=capture.on_error,
         loop=loop,
     )
-    plane = DataPlane(loop=loop, journal=journal, worker=index)
+    workers = len(handover.worker_sockets)
+    plane = DataPlane(loop=loop, journal=journal, worker=index, workers=workers)
     tls = listener_tls(configuration.listen.tls)
     worker = Worker(handover, index, plane, journal, tls)
     worker.take_up(active, configuration, keys)
@@ -117,6 +127,7 @@ async def _serve(handover: Handover, index: int, listening: socket.socket) -> No
     tasks = TaskKeeper(_report_failure)
     link = Link(handover.control_path, index, os.getpid(), worker, _report_trouble)
     plane.lookup.through(link.ask)
+    plane.watch.through(link.ask)
     tasks.start("keeper link", link.run())
     handover.tell(f"worker {index} ready")
     gc.freeze()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from adapters.health import Standing
+from proxy.control import ProbeAnswer, ProbeWanted
 from tests.support.control_pair import FakeWorker, Pair, until
 
 WHICH = ("requests_total", (("route", "a"),))
@@ -128,4 +130,67 @@ async def test_learned_state_reaches_present_and_later_workers(pair: Pair) -> No
     hub.share_learned(b"state")
     pair.link(1, late)
     await until(lambda: early.learned == [b"state"] and late.learned == [b"state"])
+    hub.close()
+
+
+# -- backends ------------------------------------------------------------------------------------
+
+
+async def test_what_one_worker_finds_out_all_hear(pair: Pair) -> None:
+    hub = await pair.hub()
+    first, second = FakeWorker(), FakeWorker()
+    told = Standing("a", "failing", "5 failures in a row", 10.0, 15.0, 10.0)
+    link = pair.link(0, first)
+    pair.link(1, second)
+    await until(lambda: hub.connected == 2)
+    assert link.ask(told)
+    await until(lambda: second.news == [told])
+    assert first.news == []
+    late = FakeWorker()
+    pair.link(2, late)
+    await until(lambda: late.news == [told])
+    await hub.reload(1, timeout_s=5)
+    latest = FakeWorker(generation=1)
+    pair.link(3, latest)
+    await until(lambda: hub.connected == 4)
+    assert latest.news == []
+    hub.close()
+
+
+async def test_a_new_keeper_hears_what_workers_hold_against_backends(pair: Pair) -> None:
+    first, second = FakeWorker(), FakeWorker()
+    first.held = [Standing("a", "failing", "", 10.0, 15.0, 10.0)]
+    hub = await pair.hub()
+    pair.link(0, first)
+    pair.link(1, second)
+    await until(lambda: second.news == first.held)
+    hub.close()
+
+
+async def test_one_worker_at_a_time_may_try_a_backend(pair: Pair) -> None:
+    hub = await pair.hub()
+    first, second = FakeWorker(), FakeWorker()
+    links = [pair.link(0, first, pid=10), pair.link(1, second, pid=11)]
+    await until(lambda: hub.connected == 2)
+    assert links[0].ask(ProbeWanted("a"))
+    await until(lambda: first.news == [ProbeAnswer("a", True)])
+    assert links[1].ask(ProbeWanted("a"))
+    await until(lambda: second.news == [ProbeAnswer("a", False)])
+    hub.close()
+
+
+async def test_a_worker_and_its_successor_are_counted_side_by_side(pair: Pair) -> None:
+    hub = await pair.hub()
+    old, new = FakeWorker(), FakeWorker()
+    old.values, new.values = {WHICH: 10.0}, {WHICH: 1.0}
+    pair.link(0, old, pid=100)
+    await until(lambda: hub.counters().get(WHICH) == 10.0)
+    pair.link(0, new, pid=101)
+    await until(lambda: hub.counters().get(WHICH) == 11.0)
+    old.values = {WHICH: 12.0}
+    await until(lambda: hub.counters().get(WHICH) == 13.0)
+    pair.tasks[0].cancel()
+    new.values = {WHICH: 3.0}
+    await until(lambda: hub.counters().get(WHICH) == 15.0)
+    assert hub.connected == 1
     hub.close()

@@ -405,7 +405,8 @@ def test_decides_by_what_it_was_told_was_learned(tmp_path: Path) -> None:
 def test_tells_its_state(plane: Plane) -> None:
     state = plane.call(plane.data_plane.state)
     assert state["ready"] is True
-    assert state["backends"] == {"quick": {"in_flight": 0}}
+    quick = {"state": "ready", "reason": None, "since": None, "until": None, "probes": {}}
+    assert state["backends"] == {"quick": {"in_flight": 0, **quick}}
     assert repr(plane.data_plane) == "<DataPlane worker=0 in_flight=0>"
 
 

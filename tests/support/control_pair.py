@@ -4,7 +4,8 @@ import asyncio
 import socket
 from pathlib import Path
 
-from proxy.control import Answer
+from adapters.health import Standing
+from proxy.control import Answer, ProbeAnswer
 from proxy.hub import Hub, OnQuestion
 from proxy.link import Link
 from telemetry.metrics import Counters
@@ -18,6 +19,8 @@ class FakeWorker:
         self.values: Counters = {}
         self.learned: list[bytes] = []
         self.answers: list[Answer] = []
+        self.news: list[Standing | ProbeAnswer] = []
+        self.held: list[Standing] = []
         self.failure: Exception | None = None
         self.asked: list[int] = []
         self.is_stuck = False
@@ -41,6 +44,12 @@ class FakeWorker:
 
     def answered(self, answer: Answer) -> None:
         self.answers.append(answer)
+
+    def hear(self, news: Standing | ProbeAnswer) -> None:
+        self.news.append(news)
+
+    def standings(self) -> list[Standing]:
+        return self.held
 
 
 class Pair:
