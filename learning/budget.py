@@ -57,6 +57,19 @@ class Budget:
         )
         return changed == 1
 
+    def reserve_within(self, micro: int) -> None:
+        """The same inside the caller's transaction, which fails where it would pass the cap."""
+        self._ledger.execute(
+            "update budgets set reserved_micro = reserved_micro + ? where job_id = ?",
+            (micro, self.job),
+        )
+
+    @property
+    def room_micro(self) -> int:
+        """What can still be reserved."""
+        row = self._ledger.row("select * from budgets where job_id = ?", (self.job,))
+        return self.cap_micro - (row["reserved_micro"] + row["spent_micro"] if row else 0)
+
     def settle(self, reserved: int, spent: int) -> None:
         """A call is over: its reservation goes, what it cost stays. In a transaction of its own."""
         with self._ledger.transaction():

@@ -94,4 +94,7 @@ def question_of(row: Captured, verdict: Verdict | None = None) -> Question | Non
         row.conversation or row.id,
         answer_text(answer.message) if answer is not None and answer.is_whole else None,
         row.backend,
+        row.input_hash,
+        row.route,
+        row.confidence,
     )

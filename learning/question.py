@@ -44,6 +44,10 @@ class Question(msgspec.Struct, frozen=True):
     answer: str | None = None
     """What the captured backend answered."""
     backend: str | None = None
+    input_hash: bytes | None = None
+    """Of the capture; labels are found by it."""
+    route: str | None = None
+    confidence: float | None = None
 
 
 class _Line(msgspec.Struct):

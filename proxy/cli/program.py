@@ -26,6 +26,7 @@ COMMANDS = (
     "key",
     "import",
     "benchmark",
+    "label",
 )
 MODULES = MappingProxyType({"import": "importing"})
 """Where a command's word cannot be, or is not, its module's name."""
