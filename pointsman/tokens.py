@@ -43,15 +43,16 @@ class Price(msgspec.Struct, frozen=True):
             if busy_s is None:
                 return None
             return self.per_hour / 3600 * busy_s / max(1, served_at_once)
-        if self.input is None or self.output is None:
+        prompt, completion = usage.prompt, usage.completion
+        if self.input is None or self.output is None or prompt is None or completion is None:
             return None
-        if usage.prompt is None or usage.completion is None:
-            return None
+        if not usage.cached and not usage.cache_write:  # most answers: half the time
+            return (prompt * self.input + completion * self.output) / TOKENS_PER_PRICE
         return self.token_cost_usd(
-            fresh=usage.prompt - (usage.cached or 0) - (usage.cache_write or 0),
+            fresh=prompt - (usage.cached or 0) - (usage.cache_write or 0),
             cached=usage.cached or 0,
             cache_write=usage.cache_write or 0,
-            output=usage.completion,
+            output=completion,
             input_price=self.input,
             output_price=self.output,
         )

@@ -12,10 +12,17 @@ identity and the seed as arguments. The order of things:
 import math
 from collections.abc import Mapping
 
-from .compiled_route import CompiledCandidate, CompiledRoute, quantile_word, span_word, usd_word
+from .compiled_route import (
+    CompiledCandidate,
+    CompiledRoute,
+    RouteMatch,
+    quantile_word,
+    span_word,
+    usd_word,
+)
 from .decision import Candidate, Choice, Decision, World
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
-from .policy import Policy, RouteMatch
+from .policy import Policy
 from .prediction import Prediction
 from .request import Features
 from .words import CostLimit, Preference, Route

@@ -10,10 +10,11 @@ from pointsman.decoding import Findings, Section
 from pointsman.document import Node, Position
 
 from .check_decoder import decode_checks
+from .compiled_route import RouteMatch
 from .facts import BackendFacts, Expect
 from .matching import covering
 from .names import Names
-from .policy import DEFAULT, Policy, RouteMatch
+from .policy import DEFAULT, Policy
 from .route_decoder import decode_route
 from .words import Check, Match, Route
 

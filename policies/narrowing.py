@@ -12,9 +12,8 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from .compiled_route import compile_route
+from .compiled_route import RouteMatch, compile_route
 from .facts import BackendFacts
-from .policy import RouteMatch
 from .words import Require, Route
 
 

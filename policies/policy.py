@@ -12,11 +12,10 @@ Which model names are known, in this order (the rule an operator relies on):
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Literal
 
 import msgspec
 
-from .compiled_route import CompiledRoute, compile_route
+from .compiled_route import RouteMatch, compile_route
 from .facts import BackendFacts
 from .matching import MatchEntry, ModelIndex
 from .schema_check import SchemaCheck
@@ -28,17 +27,6 @@ BACKEND_PREFIX = "backend:"
 DIGEST_CHARACTERS = 16
 MODEL_CHARACTERS_MAX = 256
 """No model is named longer, and a client's name is held against every pattern."""
-
-MatchedBy = Literal["name", "match", "backend", "default"]
-
-
-class RouteMatch(msgspec.Struct, frozen=True):
-    """The route that takes a request, and why."""
-
-    route: Route
-    by: MatchedBy
-    compiled: CompiledRoute
-    """The route's words, worked out ahead for the decision."""
 
 
 class Policy:

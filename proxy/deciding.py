@@ -6,8 +6,9 @@ to the backend that made it; one for vectors has only backends that give the sam
 
 from typing import TYPE_CHECKING
 
+from policies.compiled_route import RouteMatch
 from policies.narrowing import interchangeable, pinned
-from policies.policy import DEFAULT, RouteMatch
+from policies.policy import DEFAULT
 
 from .wiring import Wiring
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from adapters.pool import Pool
 from adapters.target import Target
-from policies.policy import Policy, RouteMatch
+from policies.compiled_route import RouteMatch
+from policies.policy import Policy
 
 from .configuration import Configuration
 from .keys import Keys

@@ -33,7 +33,6 @@ PAYLOAD_BYTES_MAX: Final = 1 << 28
 """256 MiB: more than `limits.body` will be; larger answers come in parts."""
 
 _PREFIX = struct.Struct("<4sI")  # sync, crc
-_REST = struct.Struct("<IIB")  # length, sequence, kind
 _FRAME = struct.Struct("<4sIIIB")
 OVERHEAD_BYTES: Final = _FRAME.size
 
@@ -91,25 +90,6 @@ def keys_of(segment_name: str) -> Keys:
     """The sync mark and checksum seed of the segment called `segment_name` (no folder)."""
     seed = crc32c(segment_name.encode())
     return Keys(struct.pack("<I", crc32c(b"sync", seed)), seed)
-
-
-class FrameWriter:
-    """Turns payloads into frames of one segment, counting them."""
-
-    __slots__ = ("_seed", "_sync", "sequence")
-
-    def __init__(self, keys: Keys) -> None:
-        self._sync = keys.sync
-        self._seed = keys.seed
-        self.sequence = 0
-
-    def head(self, kind: int, payload: bytes) -> bytes:
-        """The bytes that go before `payload` on disk."""
-        length = len(payload)
-        rest = _REST.pack(length, self.sequence, kind)
-        crc = crc32c(payload, crc32c(rest, self._seed))
-        self.sequence += 1
-        return _PREFIX.pack(self._sync, crc) + rest
 
 
 class Scan(NamedTuple):

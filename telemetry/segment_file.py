@@ -12,13 +12,8 @@ from typing import Final
 
 import msgspec
 
-from .frames import (
-    SEGMENT_SUFFIX,
-    FrameWriter,
-    Kind,
-    SegmentHeader,
-    keys_of,
-)
+from .frame_writer import FrameWriter
+from .frames import SEGMENT_SUFFIX, Kind, SegmentHeader, keys_of
 
 JOURNAL_FOLDER: Final = "journal"
 """Inside the capture directory."""

@@ -36,6 +36,7 @@ UNTESTED: dict[str, str] = {
     "policies/request.py": "types alone; test_features.py makes and reads them",
     "proxy/chunk.py": "types alone; test_relay.py reads with them",
     "policies/step.py": "types alone; test_steps.py makes and reads them",
+    "telemetry/frame_writer.py": "the other half of frames.py; test_frames.py writes and reads",
     "telemetry/journal_entry.py": "types alone; test_journal.py makes and reads them",
 }
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from telemetry.errors import Locked
 from telemetry.fold import Folder
-from telemetry.frames import FrameWriter, Kind, keys_of
+from telemetry.frame_writer import FrameWriter
+from telemetry.frames import Kind, keys_of
 from telemetry.ids import IdSource, new_id
 from telemetry.queries import capture, captures
 from telemetry.record import BodyPart, EventRecord, FeedbackRecord, LabelRecord

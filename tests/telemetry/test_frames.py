@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telemetry.frame_writer import FrameWriter
 from telemetry.frames import (
     CORRUPT,
     MISSING,
@@ -8,7 +9,6 @@ from telemetry.frames import (
     TORN_TAIL,
     Damage,
     Frame,
-    FrameWriter,
     Kind,
     keys_of,
     scan,
