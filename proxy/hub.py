@@ -52,10 +52,17 @@ class Member:
     pid: int
     generation: int
     writer: asyncio.StreamWriter
+    number: int
+    """In the order they came."""
     counters: Counters = field(default_factory=dict)
     state: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"{}"))
     failure: str | None = None
     """Why its last reload did not work."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Worker and process."""
+        return self.worker, self.pid
 
     def send(self, message: FromKeeper) -> None:
         """Queue a message; none once the worker is gone."""
@@ -76,11 +83,11 @@ class Hub:
         self.generation = generation
         self._on_trouble = on_trouble
         self._on_question = on_question
-        self._members: dict[int, Member] = {}
-        self._connected: set[Member] = set()
-        """Also those that are being replaced, and not yet gone."""
+        self._members: dict[tuple[int, int], Member] = {}
+        """By worker and process: one that is being replaced has a successor beside it."""
         self._last: dict[tuple[int, int], Counters] = {}
         self._health = SharedHealth()
+        self._welcomed = 0
         self._base: Counters = {}
         self._learned: bytes | None = None
         self._changed = asyncio.Condition()
@@ -103,26 +110,26 @@ class Hub:
     def counters(self) -> Counters:
         """Sums over all workers that ever reported to this keeper."""
         living = [
-            counters if self._is_connected(key) else only_growing(counters)
+            counters if key in self._members else only_growing(counters)
             for key, counters in self._last.items()
         ]
         return merged([self._base, *living])
 
     def states(self) -> dict[str, object]:
-        """Each connected worker's own picture, by `worker N`."""
+        """Each connected worker's own picture, by `worker N`; of one being replaced, its heir's."""
         return {
             f"worker {member.worker}": {
                 "pid": member.pid,
                 "generation": member.generation,
                 "state": member.state,
             }
-            for member in sorted(self._members.values(), key=lambda member: member.worker)
+            for member in sorted(self._members.values(), key=lambda one: (one.worker, one.number))
         }
 
     @property
     def connected(self) -> int:
         """How many workers are there now."""
-        return len(self._members)
+        return len({worker for worker, _ in self._members})
 
     # -- what the keeper sends -------------------------------------------------------------
 
@@ -155,7 +162,7 @@ class Hub:
         return [f"worker {m.worker}: {m.failure}" for m in asked if m.failure is not None]
 
     def _is_settled(self, member: Member) -> bool:
-        is_gone = self._members.get(member.worker) is not member
+        is_gone = self._members.get(member.key) is not member
         return is_gone or member.failure is not None or member.generation >= self.generation
 
     # -- one connection --------------------------------------------------------------------
@@ -181,9 +188,9 @@ class Hub:
             return None
         if not isinstance(hello, Hello):
             raise ControlError("the first message was not Hello")
-        member = Member(hello.worker, hello.pid, hello.generation, writer)
-        self._members[hello.worker] = member
-        self._connected.add(member)
+        self._welcomed += 1
+        member = Member(hello.worker, hello.pid, hello.generation, writer, self._welcomed)
+        self._members[member.key] = member
         if hello.generation < self.generation:
             member.send(Reload(self.generation))
         self._send_learned(member)
@@ -198,9 +205,9 @@ class Hub:
                 if isinstance(message, ReloadDone):
                     await self._tell_waiters()
         finally:
-            if self._members.get(member.worker) is member:
-                del self._members[member.worker]
-            self._leave(member)
+            if self._members.get(member.key) is member:
+                del self._members[member.key]
+                self._retire_former(member.worker)
             await self._tell_waiters()
 
     def _note(self, member: Member, message: FromWorker) -> None:
@@ -228,25 +235,16 @@ class Hub:
 
     def _remember(self, member: Member) -> None:
         """Keep the latest counters; those of the worker's former processes go into the base."""
-        self._last[member.worker, member.pid] = member.counters
-        for worker, pid in tuple(self._last):
-            is_former = worker == member.worker and pid != member.pid
-            if is_former and not self._is_connected((worker, pid)):
-                self._retire((worker, pid))
+        self._last[member.key] = member.counters
+        self._retire_former(member.worker)
 
-    def _leave(self, member: Member) -> None:
-        self._connected.discard(member)
-        successor = self._members.get(member.worker)
-        if successor is not None and successor.pid != member.pid:
-            self._retire((member.worker, member.pid))
-
-    def _is_connected(self, key: tuple[int, int]) -> bool:
-        return any((member.worker, member.pid) == key for member in self._connected)
-
-    def _retire(self, key: tuple[int, int]) -> None:
-        counters = self._last.pop(key, None)
-        if counters is not None:
-            self._base = merged([self._base, only_growing(counters)])
+    def _retire_former(self, worker: int) -> None:
+        """Add to the base what processes counted that have gone and have a successor."""
+        if not any(member.worker == worker for member in self._members.values()):
+            return  # the last of them may be back: its link broke, not its life
+        for key in tuple(self._last):
+            if key[0] == worker and key not in self._members:
+                self._base = merged([self._base, only_growing(self._last.pop(key))])
 
     def _send_learned(self, member: Member) -> None:
         is_reading = member.writer.transport.get_write_buffer_size() <= QUEUE_BYTES_MAX
