@@ -1,10 +1,12 @@
-"""What a request asks of a simulated backend, read once from its body.
+"""What a request asks of a simulated backend, read once from its body; chat, and what all share.
 
 As strict as the real API where clients notice (messages missing or empty, an unknown model,
 `n` out of range), and deaf to everything it does not know.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -64,9 +66,11 @@ class Call:
     schema: dict[str, object] | None = None
     tool: Tool | None = None
     faults: Faults = field(default=NO_FAULTS)
+    previous: str | None = None
+    """The response it goes on from."""
 
 
-class _StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct):
     include_usage: bool | None = False
 
 
@@ -94,11 +98,20 @@ class _Message(msgspec.Struct):
     content: str | list[dict[str, object]] | None = None
 
 
+class HasModel(Protocol):
+    """Every request names its model."""
+
+    model: str
+
+
+Body = TypeVar("Body", bound=HasModel)
+
+
 class _Body(msgspec.Struct):
     model: str
     messages: list[_Message]
     stream: bool | None = False
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     n: int | None = 1
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -116,7 +129,7 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 
 def read_call(raw: bytes, *, model: str) -> Call:
     """Read a request to a backend that serves `model`. Raises CallRefused."""
-    body = _decoded(raw)
+    body = decode_body(_decode_body, raw, model)
     if not body.messages:
         raise CallRefused(
             400,
@@ -124,11 +137,8 @@ def read_call(raw: bytes, *, model: str) -> Call:
             code="empty_array",
             param="messages",
         )
-    if body.model != model:
-        message = f"The model `{body.model}` does not exist or you do not have access to it."
-        raise CallRefused(404, message, code="model_not_found")
     _check_bounds(body)
-    texts = [_text(message.content) for message in body.messages]
+    texts = [text_of(message.content) for message in body.messages]
     asked = [
         text for message, text in zip(body.messages, texts, strict=True) if message.role == "user"
     ]
@@ -141,18 +151,27 @@ def read_call(raw: bytes, *, model: str) -> Call:
         choices=body.n or 1,
         visible_tokens_max=body.max_tokens,
         tokens_max=body.max_completion_tokens,
-        stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        stop=stops_of(body.stop),
         wants_logprobs=bool(body.logprobs),
         top_logprobs=body.top_logprobs or 0,
         schema=_schema(body.response_format),
         tool=_forced_tool(body),
-        faults=_faults(body.metadata),
+        faults=faults_of(body.metadata),
     )
 
 
-def _decoded(raw: bytes) -> _Body:
+def decode_body(decode: Callable[[bytes], Body], raw: bytes, model: str) -> Body:
+    """A body for the one model that is served. Raises CallRefused."""
+    body = _decoded(decode, raw)
+    if body.model != model:
+        message = f"The model `{body.model}` does not exist or you do not have access to it."
+        raise CallRefused(404, message, code="model_not_found")
+    return body
+
+
+def _decoded(decode: Callable[[bytes], Body], raw: bytes) -> Body:
     try:
-        return _decode_body(raw)
+        return decode(raw)
     except msgspec.ValidationError as error:
         message = str(error)
         if "required field `messages`" in message:
@@ -170,33 +189,50 @@ def _decoded(raw: bytes) -> _Body:
 
 
 def _check_bounds(body: _Body) -> None:
-    for name, value, most in (
-        ("n", body.n, CHOICES_MAX),
-        ("max_tokens", body.max_tokens, None),
-        ("max_completion_tokens", body.max_completion_tokens, None),
-    ):
-        if value is not None and value < 1:
-            raise CallRefused(
-                400,
-                f"Invalid '{name}': integer below minimum value. Expected a value >= 1, "
-                f"but got {value} instead.",
-                code="integer_below_min_value",
-                param=name,
-            )
-        if value is not None and most is not None and value > most:
-            raise CallRefused(
-                400,
-                f"Invalid '{name}': integer above maximum value. Expected a value <= {most}, "
-                f"but got {value} instead.",
-                code="integer_above_max_value",
-                param=name,
-            )
+    check_count("n", body.n, CHOICES_MAX)
+    check_count("max_tokens", body.max_tokens)
+    check_count("max_completion_tokens", body.max_completion_tokens)
     if body.top_logprobs is not None and not 0 <= body.top_logprobs <= TOP_LOGPROBS_MAX:
         message = f"Invalid 'top_logprobs': expected 0 to {TOP_LOGPROBS_MAX}."
         raise CallRefused(400, message, param="top_logprobs")
 
 
-def _text(content: str | list[dict[str, object]] | None) -> str:
+def check_count(name: str, value: int | None, most: int | None = None) -> None:
+    """Raise CallRefused where a count is below one, or above `most`."""
+    if value is not None and value < 1:
+        raise CallRefused(
+            400,
+            f"Invalid '{name}': integer below minimum value. Expected a value >= 1, "
+            f"but got {value} instead.",
+            code="integer_below_min_value",
+            param=name,
+        )
+    if value is not None and most is not None and value > most:
+        raise CallRefused(
+            400,
+            f"Invalid '{name}': integer above maximum value. Expected a value <= {most}, "
+            f"but got {value} instead.",
+            code="integer_above_max_value",
+            param=name,
+        )
+
+
+def stops_of(stop: str | list[str] | None) -> tuple[str, ...]:
+    """One word or several that end an answer."""
+    return (stop,) if isinstance(stop, str) else tuple(stop or ())
+
+
+def inputs_of(asked: str | list[object]) -> list[str]:
+    """The texts of an input: one, several, or lists of tokens, taken as they are spelt."""
+    if isinstance(asked, str):
+        return [asked]
+    if asked and isinstance(asked[0], int):
+        return [str(asked)]
+    return [item if isinstance(item, str) else str(item) for item in asked]
+
+
+def text_of(content: str | list[dict[str, object]] | None) -> str:
+    """The texts of a content, one a line."""
     if content is None or isinstance(content, str):
         return content or ""
     texts = [part["text"] for part in content if isinstance(part.get("text"), str)]
@@ -225,7 +261,8 @@ def _forced_tool(body: _Body) -> Tool | None:
     return None
 
 
-def _faults(metadata: dict[str, str] | None) -> Faults:
+def faults_of(metadata: dict[str, str] | None) -> Faults:
+    """What `metadata.simulate` asks for. Raises CallRefused."""
     try:
         return parse_faults((metadata or {}).get("simulate", ""))
     except ValueError as error:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .call import Call, CallRefused
+from .call import Call, read_call
 from .reply import Choice, Reply
+from .shape import Shape, data_event
 
 OBJECT = "chat.completion"
 CHUNK_OBJECT = "chat.completion.chunk"
@@ -80,9 +81,11 @@ class Chunks:
         for index, choice in enumerate(self._reply.choices):
             yield self._event([self._choice(index, {}, finish_reason=choice.finish_reason)])
 
-    def usage(self) -> bytes:
-        """The chunk with usage and no choices, asked for with include_usage."""
-        return _event(self._head | {"choices": [], "usage": usage(self._reply)})
+    def ending(self) -> Iterator[bytes]:
+        """The chunk with usage and no choices, where it was asked for, and [DONE]."""
+        if self._call.include_usage:
+            yield data_event(encode(self._head | {"choices": [], "usage": usage(self._reply)}))
+        yield DONE
 
     @property
     def length(self) -> int:
@@ -108,7 +111,7 @@ class Chunks:
         body = self._head | {"choices": choices}
         if self._call.include_usage:
             body["usage"] = None
-        return _event(body)
+        return data_event(encode(body))
 
 
 def usage(reply: Reply) -> Json:
@@ -127,13 +130,15 @@ def usage(reply: Reply) -> Json:
     }
 
 
-def refusal(refused: CallRefused) -> bytes:
-    """An error body; all four members are always there."""
-    return error(refused.message, kind=refused.kind, param=refused.param, code=refused.code)
-
-
-def error(message: str, *, kind: str, param: str | None = None, code: str | None = None) -> bytes:
-    """An error body in OpenAI's shape."""
+def error(
+    message: str,
+    *,
+    kind: str,
+    status: int = 400,
+    param: str | None = None,
+    code: str | None = None,
+) -> bytes:
+    """An error body in OpenAI's shape; all four members are always there."""
     return encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
@@ -141,10 +146,6 @@ def models(model: str) -> bytes:
     """The answer of GET /v1/models."""
     entry = {"id": model, "object": "model", "created": 1_700_000_000, "owned_by": "simulated"}
     return encode({"object": "list", "data": [entry]})
-
-
-def _event(body: Json) -> bytes:
-    return b"data: " + encode(body) + b"\n\n"
 
 
 def _whole_choice(index: int, choice: Choice, call: Call, reply: Reply) -> Json:
@@ -193,3 +194,6 @@ def _alternatives(token: str, logprob: float, count: int) -> list[Json]:
         _token(token if rank == 0 else f"{token}{rank}", logprob - 2.0 * rank)
         for rank in range(count)
     ]
+
+
+SHAPE = Shape("chat", read_call, completion, Chunks, error, data_event)

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 
-from . import chat
 from .call import Call
 from .faults import Faults
 from .reply import Reply
+from .shape import Events, Shape
 
 SLEEP_S_MIN = 0.0005  # a shorter pause costs more than it tells
 HALF_EVENT_BYTES = 40
@@ -24,13 +24,6 @@ HALF_EVENT_BYTES = 40
 _PAGE = (
     b"<!doctype html><html><head><title>Gateway</title></head><body><h1>Gateway</h1></body></html>"
 )
-_KINDS = {
-    401: ("invalid_request_error", "invalid_api_key"),
-    404: ("invalid_request_error", "model_not_found"),
-    408: ("invalid_request_error", "request_timeout"),
-    413: ("invalid_request_error", "request_too_large"),
-    429: ("requests", "rate_limit_exceeded"),
-}
 
 
 class Performance:
@@ -41,6 +34,7 @@ class Performance:
         request: web.Request,
         headers: Mapping[str, str],
         *,
+        shape: Shape,
         faults: Faults,
         is_instant: bool,
         fingerprint: str,
@@ -48,6 +42,7 @@ class Performance:
         self._request = request
         self._fixed_headers = dict(headers)
         self._started = time.monotonic()
+        self._shape = shape
         self._faults = faults
         self._is_instant = is_instant
         self._fingerprint = fingerprint
@@ -65,7 +60,7 @@ class Performance:
         if faults.empty:
             return self._respond(b"", status)
         if status >= 300:
-            return self._respond(_error_body(status), status)
+            return self._respond(self._shape.failure(status), status)
         return None
 
     async def answer(self, reply: Reply, call: Call) -> web.StreamResponse:
@@ -74,17 +69,18 @@ class Performance:
             return await self._stream(reply, call)
         length = max((len(choice.tokens) for choice in reply.choices), default=0)
         await self._pause(reply.first_token_s + length * reply.token_s)
-        body = chat.completion(
+        body = self._shape.whole(
             reply, call, created_s=int(time.time()), fingerprint=self._fingerprint
         )
-        return await self._whole(body)
+        return await self.give(body)
 
     # -- without streaming ----------------------------------------------------------------
 
-    async def _whole(self, body: bytes) -> web.StreamResponse:
+    async def give(self, body: bytes) -> web.StreamResponse:
+        """A whole body, or what its faults make of it."""
         faults = self._faults
         if faults.error_event:
-            return self._respond(_error_body(500), 200)
+            return self._respond(self._shape.failure(500), 200)
         if faults.bad_json:
             return self._respond(body[: len(body) // 2], 200)
         if faults.gzip:
@@ -107,11 +103,13 @@ class Performance:
     async def _stream(self, reply: Reply, call: Call) -> web.StreamResponse:
         faults = self._faults
         started = time.monotonic()
-        chunks = chat.Chunks(reply, call, created_s=int(time.time()), fingerprint=self._fingerprint)
+        chunks = self._shape.events(
+            reply, call, created_s=int(time.time()), fingerprint=self._fingerprint
+        )
         await self._pause(reply.first_token_s)
         response = await self._open_stream()
         if faults.error_event:
-            await response.write(b"data: " + _error_body(500) + b"\n\n")
+            await response.write(self._shape.error_event(self._shape.failure(500)))
             return response
         await self._write(response, chunks.opening())
         ends_after = faults.cut if faults.cut is not None else faults.cut_reset
@@ -130,7 +128,7 @@ class Performance:
             await self._write(response, chunks.token(position))
         if ends_after is not None:
             return self._hang_up(response, with_reset=faults.cut_reset is not None)
-        return await self._finish(response, chunks, call)
+        return await self._finish(response, chunks)
 
     async def _open_stream(self) -> web.StreamResponse:
         headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -141,16 +139,12 @@ class Performance:
         await response.prepare(self._request)
         return response
 
-    async def _finish(
-        self, response: web.StreamResponse, chunks: chat.Chunks, call: Call
-    ) -> web.StreamResponse:
+    async def _finish(self, response: web.StreamResponse, chunks: Events) -> web.StreamResponse:
         if self._faults.no_finish:
             return response
         await self._write(response, chunks.closing())
-        if call.include_usage:
-            await response.write(chunks.usage())
-        if not self._faults.no_done:
-            await response.write(chat.DONE)
+        ending = list(chunks.ending())
+        await self._write(response, iter(ending[:-1] if self._faults.no_done else ending))
         return response
 
     @staticmethod
@@ -192,9 +186,3 @@ class Performance:
             else:
                 transport.close()
         return response
-
-
-def _error_body(status: int) -> bytes:
-    default = ("server_error" if status >= 500 else "invalid_request_error", None)
-    kind, code = _KINDS.get(status, default)
-    return chat.error(f"Simulated failure with status {status}.", kind=kind, code=code)

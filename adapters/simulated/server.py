@@ -1,6 +1,9 @@
 """The loopback server that plays every simulated backend, each under its own path.
 
-    POST /NAME/v1/chat/completions
+    POST /NAME/v1/chat/completions, completions, responses, embeddings
+    POST /NAME/v1/messages, messages/count_tokens
+    GET, DELETE /NAME/v1/responses/ID, and .../cancel, .../input_items
+    GET, POST /NAME/v1/files, and .../ID, .../ID/content
     GET  /NAME/v1/models
 
 `serve_simulated` is the whole life of its process; tests run a `Simulator` in their own loop.
@@ -13,23 +16,27 @@ import signal
 import socket
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
 
-from . import chat
+from . import chat, completions, embeddings, messages, responses
 from .answers import load_answers, prompt_sha256
-from .call import Call, CallRefused, read_call
+from .call import Call, CallRefused
 from .faults import Faults, parse_faults
+from .kept import Kept
 from .performance import Performance
 from .profile import Profile
 from .reply import compose
+from .shape import Shape
 
 BODY_BYTES_MAX = 256 * 1024 * 1024  # above any limit the proxy enforces: it is the one to refuse
 PROMPTS_MAX = 100_000  # attempts are counted for this many prompts, the oldest forgotten first
+SHAPES = (chat.SHAPE, completions.SHAPE, responses.SHAPE, messages.SHAPE)
 STOP_S_MAX = 60.0  # how long answers under way may take after SIGTERM
 PARENT_POLL_S = 1.0
 
@@ -54,6 +61,10 @@ class Role:
     profile: Profile
     answers: Mapping[str, str]
     faults: Faults
+    kept: Kept
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Simulator:
@@ -74,8 +85,16 @@ class Simulator:
     def application(self) -> web.Application:
         """The routes."""
         application = web.Application(client_max_size=BODY_BYTES_MAX)
-        application.router.add_post("/{name}/v1/chat/completions", self._chat)
-        application.router.add_get("/{name}/v1/models", self._models)
+        add = application.router.add_route
+        for shape in SHAPES:
+            path = "chat/completions" if shape is chat.SHAPE else shape.name
+            add("POST", f"/{{name}}/v1/{path}", self._counted(partial(self._play, shape)))
+        counting = partial(self._whole, messages.SHAPE, messages.count)
+        add("POST", "/{name}/v1/messages/count_tokens", self._counted(counting))
+        embedding = partial(self._whole, chat.SHAPE, embeddings.read)
+        add("POST", "/{name}/v1/embeddings", self._counted(embedding))
+        add("GET", "/{name}/v1/models", self._models)
+        add("*", "/{name}/v1/{collection:responses|files}{rest:.*}", self._counted(self._kept))
         return application
 
     def runner(self, *, stop_s: float = STOP_S_MAX) -> web.AppRunner:
@@ -94,40 +113,60 @@ class Simulator:
         role = self._role(request)
         return web.json_response(body=chat.models(role.model), headers=_headers())
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        self.requests += 1
-        self.in_flight += 1
-        try:
-            return await self._answer(request)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.in_flight -= 1
+    def _counted(self, handler: Handler) -> Handler:
+        async def counted(request: web.Request) -> web.StreamResponse:
+            self.requests += 1
+            self.in_flight += 1
+            try:
+                return await handler(request)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+            finally:
+                self.in_flight -= 1
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        return counted
+
+    async def _kept(self, request: web.Request) -> web.StreamResponse:
+        """What was kept of earlier requests: responses by id, and files."""
+        status, body = await self._role(request).kept.answer(request)
+        if isinstance(body, bytes):
+            return web.Response(body=body, status=status, headers=_headers())
+        return web.json_response(body=chat.encode(body), status=status, headers=_headers())
+
+    async def _play(self, shape: Shape, request: web.Request) -> web.StreamResponse:
         role = self._role(request)
-        raw = await request.read()
         try:
-            call = read_call(raw, model=role.model)
+            call = shape.read(await request.read(), model=role.model)
+            role.kept.check_previous(call)
         except CallRefused as refused:
-            return web.json_response(
-                body=chat.refusal(refused), status=refused.status, headers=_headers()
-            )
+            return _refusal(shape, refused)
         attempt = self._next_attempt(role, call)
         call = replace(call, faults=_faults(role, call, attempt))
-        performance = Performance(
-            request,
-            _headers(),
-            faults=call.faults,
-            is_instant=role.profile.is_instant,
-            fingerprint=f"fp_simulated_{role.profile.seed}",
-        )
+        performance = _performance(role, shape, request, call)
         failed = await performance.fail_early()
         if failed is not None:
             return failed
         reply = compose(role.name, role.profile, role.answers, call, attempt=attempt)
+        if shape is responses.SHAPE:
+            role.kept.keep_response(reply, call)
         return await performance.answer(reply, call)
+
+    async def _whole(
+        self,
+        shape: Shape,
+        read: Callable[..., tuple[Call, bytes]],
+        request: web.Request,
+    ) -> web.StreamResponse:
+        """An answer that takes no time to think of."""
+        role = self._role(request)
+        try:
+            call, body = read(await request.read(), model=role.model)
+        except CallRefused as refused:
+            return _refusal(shape, refused)
+        call = replace(call, faults=_faults(role, call, self._next_attempt(role, call)))
+        performance = _performance(role, shape, request, call)
+        return await performance.fail_early() or await performance.give(body)
 
     def _role(self, request: web.Request) -> Role:
         name = request.match_info["name"]
@@ -172,7 +211,29 @@ async def _serve(listening: socket.socket, simulator: Simulator, *, parent: int)
 
 def _role(name: str, model: str, profile: Profile) -> Role:
     answers = load_answers(profile.answers) if profile.answers else {}
-    return Role(name, model, profile, answers, parse_faults(profile.faults))
+    return Role(name, model, profile, answers, parse_faults(profile.faults), Kept())
+
+
+def _performance(role: Role, shape: Shape, request: web.Request, call: Call) -> Performance:
+    return Performance(
+        request,
+        _headers(),
+        shape=shape,
+        faults=call.faults,
+        is_instant=role.profile.is_instant,
+        fingerprint=f"fp_simulated_{role.profile.seed}",
+    )
+
+
+def _refusal(shape: Shape, refused: CallRefused) -> web.Response:
+    body = shape.error(
+        refused.message,
+        status=refused.status,
+        kind=refused.kind,
+        param=refused.param,
+        code=refused.code,
+    )
+    return web.json_response(body=body, status=refused.status, headers=_headers())
 
 
 def _faults(role: Role, call: Call, attempt: int) -> Faults:
