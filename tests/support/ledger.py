@@ -257,6 +257,13 @@ class Load:
             thread.join(TIMEOUT_S * 2)
             assert not thread.is_alive()
 
+    def wait(self, timeout_s: float = 600.0) -> None:
+        """Until every connection has asked its `requests_max` times."""
+        deadline_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+            assert not thread.is_alive()
+
     def _ask_on(self, draw: random.Random) -> None:
         wire: Wire | None = None
         for _ in range(self._requests_max):

@@ -132,6 +132,11 @@ class Connection:
         self._socket.close()
 
     @property
+    def unread(self) -> int:
+        """Bytes that came and that no step has taken."""
+        return len(self._unread)
+
+    @property
     def _is_tls(self) -> bool:
         return isinstance(self._socket, ssl.SSLSocket)
 
