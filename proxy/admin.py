@@ -38,6 +38,7 @@ from .handover import Handover
 from .hub import Hub
 from .listening import Address, Admin
 from .reloading import Reloader
+from .shutdowns import ModelWatch
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 DECISIONS = "/decisions/"
@@ -79,6 +80,7 @@ class AdminListener:
     hub: Hub
     folding: Folding
     reloader: Reloader
+    models: ModelWatch
     is_draining: bool = False
     started_s: float = field(default_factory=time.time)
     _server: AdminServer | None = None
@@ -179,6 +181,7 @@ class AdminListener:
                 "fold": self.folding.state(),
                 "learned": await self.folding.learned_summary(),
                 "workers": self.hub.states(),
+                "shutdowns": self.models.state(),
             }
         )
 

@@ -20,6 +20,7 @@ from .handover import Handover
 from .hub import Hub
 from .lookup import Finder
 from .reloading import Current, Reloader, build_current
+from .shutdowns import ModelWatch
 from .tasks import TaskKeeper
 
 SPREAD_S = 10.0  # a worker that has not swapped by then is reported; it tries on
@@ -53,7 +54,10 @@ async def _keep(handover: Handover) -> None:
         spread=lambda generation: hub.reload(generation, timeout_s=SPREAD_S),
         on_change=lambda old, new: apply_change(handover, folding, old, new),
     )
-    admin = AdminListener(handover=handover, hub=hub, folding=folding, reloader=reloader)
+    models = ModelWatch(lambda: reloader.current.configuration)
+    admin = AdminListener(
+        handover=handover, hub=hub, folding=folding, reloader=reloader, models=models
+    )
     tasks = TaskKeeper(_report_failure)
     await hub.listen(handover.control_socket)
     await folding.open()
@@ -62,6 +66,7 @@ async def _keep(handover: Handover) -> None:
     loop.add_signal_handler(signal.SIGUSR1, admin.begin_drain)
     tasks.start("fold", folding.run())
     tasks.start("watch", reloader.watch())
+    tasks.start("models", models.run())
     handover.tell("keeper ready")
     await stop.asked.wait()
     await tasks.close()

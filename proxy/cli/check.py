@@ -1,5 +1,6 @@
 """`pointsman check`."""
 
+import datetime as dt
 from pathlib import Path
 
 import click
@@ -36,6 +37,7 @@ def check_file(path: Path) -> int:
     from policies.probes import run_probes
     from proxy.configuration import load_configuration
     from proxy.reloading import check_keys
+    from proxy.shutdowns import read, soon
 
     try:
         configuration = load_configuration(path)
@@ -46,6 +48,9 @@ def check_file(path: Path) -> int:
         return len(error.problems)
     for warning in configuration.warnings:
         click.echo(f"{warning.file}:{warning.line}:{warning.column}: warning: {warning.message}")
+    today = dt.datetime.now(dt.UTC).date()
+    for shutdown in soon(read(configuration), today):
+        click.echo(f"{path}:1:1: warning: {shutdown.message(today)}")
     results = run_probes(configuration.policy)
     failed = [result for result in results if not result.is_ok]
     for result in failed:

@@ -3,6 +3,8 @@
 `wrong` needs mending, `note` is worth knowing, `ok` says what was looked at.
 """
 
+import asyncio
+import datetime as dt
 import importlib.metadata
 import importlib.util
 import os
@@ -67,6 +69,7 @@ def examine(config: Path) -> list[Finding]:
     found.extend(descriptors(configuration))
     found.extend(ports(configuration, running))
     found.extend(records(configuration.capture.directory))
+    found.extend(models(configuration))
     return found
 
 
@@ -183,6 +186,26 @@ def records(directory: Path) -> Iterator[Finding]:
         yield Finding("records", "ok", f"{report.records} kept, none known to be missing")
     for problem in report.problems:
         yield Finding("records", "wrong", problem)
+
+
+def models(configuration: Configuration) -> Iterator[Finding]:
+    """Whether a backend's model will be shut down, as its server announces."""
+    from proxy.shutdowns import URGENT_DAYS, ask, soon, write
+
+    if all(backend.is_simulated for backend in configuration.backends.values()):
+        return
+    shutdowns, unknown = asyncio.run(ask(configuration))
+    if shutdowns and configuration.capture.directory.is_dir():
+        write(configuration.capture.directory, shutdowns)
+    today = dt.datetime.now(dt.UTC).date()
+    near = soon(shutdowns, today)
+    for one in near:
+        verdict: Verdict = "wrong" if one.days_left(today) <= URGENT_DAYS else "note"
+        yield Finding("models", verdict, one.message(today))
+    for name, why in unknown.items():
+        yield Finding("models", "note", f"backend {name!r} was not heard of its models: {why}")
+    if not near:
+        yield Finding("models", "ok", "no shutdown announced for the next 90 days")
 
 
 def is_alive(pid: int) -> bool:

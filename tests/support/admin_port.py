@@ -16,6 +16,7 @@ from proxy.handover import Handover, prepare
 from proxy.hub import Hub
 from proxy.listening import Address
 from proxy.reloading import Reloader, build_current, keys_text_of
+from proxy.shutdowns import ModelWatch
 from tests.support.simple_config import SIMPLE, write_config
 
 SECRET = "hush-canary"
@@ -70,7 +71,10 @@ async def running(directory: Path, text: str = SIMPLE) -> AsyncIterator[Running]
         on_change=lambda old, new: None,
         environment=environment,
     )
-    admin = AdminListener(handover=handover, hub=hub, folding=folding, reloader=reloader)
+    models = ModelWatch(lambda: reloader.current.configuration)
+    admin = AdminListener(
+        handover=handover, hub=hub, folding=folding, reloader=reloader, models=models
+    )
     await hub.listen(handover.control_socket)
     await folding.open()
     await admin.listen(handover.admin_socket)
