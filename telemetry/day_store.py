@@ -16,18 +16,18 @@ import msgspec
 from crc32c import crc32c
 
 from .bulk_insert import insert_rows
+from .decision_insert import Decided, insert_decisions, prepare
 from .record import BodyPart, RequestRecord
 from .rows import (
     ATTEMPT_COLUMNS,
     BODY_COLUMNS,
     CODEC_RAW,
-    DECISION_COLUMNS,
     REQUEST_COLUMNS,
     REQUEST_DEFAULTS,
     BodyFacts,
     Row,
     attempt_row,
-    decision_rows,
+    candidate_rows,
     request_row,
     row_crc,
 )
@@ -91,10 +91,12 @@ class _Rows(msgspec.Struct):
     """Rows waiting for their executemany."""
 
     requests: list[Row] = []
-    decisions: list[Row] = []
+    decisions: list[Decided] = []
     attempts: list[Row] = []
     bodies: list[Row] = []
     gaps: list[Gap] = []
+    candidates: dict[int, tuple[Row, ...]] = {}
+    """Rows of the candidates, by the identity of a record's tuple of them."""
 
 
 class DayStore:
@@ -103,6 +105,7 @@ class DayStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = open_for_writing(path, "capture")
+        prepare(self._connection)
         self._inode = path.stat().st_ino
         self._done: dict[str, int] = dict(self._all("select segment, bytes_done from folds"))
         self._next_seq = self._next_body = 1
@@ -242,7 +245,11 @@ class DayStore:
             request=request,
             response=response,
         )
-        decisions = decision_rows(record.candidates, seq)
+        candidates = rows.candidates.get(id(record.candidates))
+        if candidates is None:
+            candidates = candidate_rows(record.candidates)
+            rows.candidates[id(record.candidates)] = candidates
+        decisions = [(seq, *one) for one in candidates]
         attempts = [
             attempt_row(
                 attempt,
@@ -253,7 +260,7 @@ class DayStore:
             for number, attempt in enumerate(record.attempts)
         ]
         rows.requests.append((*row, row_crc(row, decisions, attempts)))
-        rows.decisions += decisions
+        rows.decisions.append(Decided(seq, candidates))
         rows.attempts += attempts
 
     def _add_body(self, data: bytes, rows: _Rows) -> BodyFacts:
@@ -319,7 +326,7 @@ class DayStore:
             rows.requests,
             defaults=REQUEST_DEFAULTS,
         )
-        insert_rows(connection, "decisions", DECISION_COLUMNS, rows.decisions)
+        insert_decisions(connection, rows.decisions)
         insert_rows(connection, "attempts", ATTEMPT_COLUMNS, rows.attempts)
         self._add_gaps(rows.gaps)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from . import queries
 from .capture_json import Json, decision_json
 from .record import RequestRecord
-from .rows import DECISION_COLUMNS, REQUEST_COLUMNS, decision_rows, request_row
+from .rows import DECISION_COLUMNS, REQUEST_COLUMNS, candidate_rows, request_row
 from .unfolded import unfolded_records
 from .verdicts import feedback_of
 
@@ -68,6 +68,7 @@ def _decision_of(record: RequestRecord) -> Json:
     """As it will read once it is folded: made of the very rows."""
     row = request_row(record, seq=0, node="", worker=0, request=NO_BODY, response=NO_BODY)
     candidates = [
-        dict(zip(DECISION_COLUMNS, one, strict=True)) for one in decision_rows(record.candidates, 0)
+        dict(zip(DECISION_COLUMNS, (0, *one), strict=True))
+        for one in candidate_rows(record.candidates)
     ]
     return decision_json(dict(zip(REQUEST_COLUMNS, row, strict=True)), candidates)

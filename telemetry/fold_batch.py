@@ -9,10 +9,11 @@ from .day_store import DayBatch, Gap
 from .frames import Damage, Frame, Kind
 from .learning_store import LearningBatch, event_row, feedback_row, label_row
 from .record import GAP_EVENT, BodyPart, EventRecord, FeedbackRecord, LabelRecord, RequestRecord
+from .record_decoder import RecordDecoder
 from .rows import Row
 from .store import day_at, day_of
 
-_decode_record: Final = msgspec.msgpack.Decoder(RequestRecord).decode
+_REQUEST: Final = int(Kind.REQUEST)
 _decode_part: Final = msgspec.msgpack.Decoder(BodyPart).decode
 _decode_feedback: Final = msgspec.msgpack.Decoder(FeedbackRecord).decode
 _decode_label: Final = msgspec.msgpack.Decoder(LabelRecord).decode
@@ -45,27 +46,29 @@ class FoldBatch:
         self.verdicts = 0
         self._bytes_done = bytes_done
         self._done: dict[str, int] = {}
+        self._decode_record = RecordDecoder()
 
     def add(self, found: Sequence[Frame | Damage]) -> None:
         """Sort `found`, in the segment's order."""
         for item in found:
             if isinstance(item, Damage):
                 self._add_damage(item)
-            else:
-                self._add_frame(item)
+                continue
+            try:
+                if item.kind == _REQUEST:
+                    record = self._decode_record(item.payload)
+                    self._add_item(record, record.ts_us, item)
+                else:
+                    self._add_frame(item)
+            except (msgspec.MsgspecError, ValueError, OverflowError):  # or of no day there is
+                self._add_unread(item)
 
     def _add_frame(self, frame: Frame) -> None:
-        try:
-            if frame.kind == Kind.REQUEST:
-                record = _decode_record(frame.payload)
-                self._add_item(record, record.ts_us, frame)
-            elif frame.kind == Kind.PART:
-                self._add_item(_decode_part(frame.payload), self.source.created_us, frame)
-                self.parts += 1
-            elif frame.kind != Kind.HEADER:
-                self._add_other(frame)
-        except msgspec.MsgspecError:
-            self._add_unread(frame)
+        if frame.kind == Kind.PART:
+            self._add_item(_decode_part(frame.payload), self.source.created_us, frame)
+            self.parts += 1
+        elif frame.kind != Kind.HEADER:
+            self._add_other(frame)
 
     def _add_item(self, item: RequestRecord | BodyPart, ts_us: int, frame: Frame) -> None:
         day = day_of(item.id, ts_us)

@@ -45,6 +45,10 @@ def prepare_directory(directory: Path) -> None:
 
 def day_of(identifier: str, ts_us: int) -> str:
     """`YYYY-MM-DD` (UTC) of an id, or of `ts_us` where the id tells no time."""
+    if len(identifier) == 36 and identifier[8] == "-" and identifier[14] == "7":
+        day = _day_of_minute(identifier[:8])
+        if day is not None:
+            return day
     milliseconds = milliseconds_of(identifier)
     return day_at(ts_us // 1_000_000 if milliseconds is None else milliseconds // 1000)
 
@@ -52,6 +56,17 @@ def day_of(identifier: str, ts_us: int) -> str:
 def day_at(moment_s: int) -> str:
     """`YYYY-MM-DD` (UTC) of seconds since the epoch."""
     return _day_name(moment_s // DAY_S)
+
+
+@lru_cache(maxsize=64)
+def _day_of_minute(digits: str) -> str | None:
+    """The day of the 65.5 s that all ids beginning with these 8 digits are from, if it is one."""
+    try:
+        start_ms = int(digits, 16) << 16
+        first, last = day_at(start_ms // 1000), day_at((start_ms + 0xFFFF) // 1000)
+    except (ValueError, OverflowError):
+        return None
+    return first if first == last else None
 
 
 @lru_cache(maxsize=64)

@@ -52,6 +52,16 @@ def test_a_gap_event_is_an_event_and_a_gap():
     assert sort(frame(Kind.EVENT, EventRecord(1, "started", 1))).days == {}
 
 
+def test_a_record_of_no_day_there_is_is_kept_as_it_is():
+    record = make_record(id="ffffffff-ffff-7000-8000-000000000000")
+    imported = make_record(id="imported", ts_us=1 << 62)
+    batch = sort(frame(Kind.REQUEST, record), frame(Kind.REQUEST, imported))
+    assert batch.days == {}
+    assert [row[4] for row in batch.learning.unread] == [
+        msgspec.msgpack.encode(record), msgspec.msgpack.encode(imported),
+    ]  # fmt: skip
+
+
 def test_what_cannot_be_read_is_kept_as_it_is():
     batch = sort(frame(99, b"future"), frame(Kind.LABEL, b"\xc1"), frame(Kind.PART, ["odd"]))
     assert [(row[2], row[4]) for row in batch.learning.unread] == [

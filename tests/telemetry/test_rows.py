@@ -12,7 +12,7 @@ from telemetry.rows import (
     KEPT_WHEN_OFF,
     REQUEST_COLUMNS,
     attempt_row,
-    decision_rows,
+    candidate_rows,
     input_hash,
     request_row,
     row_crc,
@@ -60,11 +60,11 @@ def test_off_leaves_the_columns_of_the_bill():
 
 
 def test_candidates_and_attempts_have_theirs():
-    [first, second] = decision_rows([make_candidate("local"), make_candidate("gpt-4")], 7)
-    named = dict(zip(DECISION_COLUMNS, first, strict=True))
+    first, second = candidate_rows([make_candidate("local"), make_candidate("gpt-4")])
+    named = dict(zip(DECISION_COLUMNS[1:], first, strict=True))
     assert (named["rank"], named["backend"], named["chosen"], named["prior"]) == (0, "local", 1, 1)
     assert (named["pred_latency_us"], named["pred_latency_p95_us"]) == (170_000, 410_000)
-    assert second[:3] == (7, 1, "gpt-4")
+    assert second[:2] == (1, "gpt-4")
     attempt = make_attempt(usage=Usage(1, 2, 3), kind="retry", won=False)
     named = dict(zip(ATTEMPT_COLUMNS, attempt_row(attempt, seq=7, number=1, body=5), strict=True))
     assert (named["kind"], named["won"], named["body"], named["n"]) == ("retry", 0, 5, 1)
@@ -95,7 +95,7 @@ def test_no_body_makes_the_input_hash_fail(body):
 def test_the_row_checksum_covers_children():
     record = make_record()
     row = tuple(row_of(record).values())
-    decisions = decision_rows(record.candidates, 7)
+    decisions = [(7, *one) for one in candidate_rows(record.candidates)]
     attempts = [attempt_row(record.attempts[0], seq=7, number=0, body=None)]
     whole = row_crc(row, decisions, attempts)
     assert whole == row_crc(row, list(decisions), list(attempts))

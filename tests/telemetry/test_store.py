@@ -2,6 +2,8 @@ import sqlite3
 import stat
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from telemetry.ids import IdSource
@@ -23,6 +25,20 @@ def test_a_day_is_utc_and_of_the_id():
     assert (day_of(last, 0), day_of(first, 0)) == ("2023-11-14", "2023-11-15")
     assert day_of("imported", 1_700_006_400_000_000) == "2023-11-15"
     assert day_at(0) == "1970-01-01"
+
+
+@given(st.integers(0, 253_402_300_799_999), st.integers(-70_000, 70_000))
+def test_the_day_of_an_id_is_that_of_its_own_milliseconds(moment_ms, around_ms):
+    midnight_ms = moment_ms // 86_400_000 * 86_400_000
+    for stamp in (moment_ms, max(0, midnight_ms + around_ms)):
+        digits = f"{stamp:012x}"
+        identifier = f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
+        assert day_of(identifier, 0) == day_at(stamp // 1000)
+
+
+def test_an_id_of_no_day_there_is_is_refused():
+    with pytest.raises((ValueError, OverflowError)):
+        day_of("ffffffff-ffff-7000-8000-000000000000", 0)
 
 
 def test_lists_day_files_and_nothing_else(tmp_path):
