@@ -14,7 +14,7 @@ from pointsman.tokens import Price
 
 TABLE = Path(__file__).with_name("prices.yaml")
 
-_DATED = re.compile(r"(.+)-(\d{4}-\d{2}-\d{2}|\d{4})")
+_DATED = re.compile(r"(.+)-(\d{4}-\d{2}-\d{2}|\d{8}|\d{4})")
 _TOKEN_CLASSES = ("input", "output", "cached_input", "cache_write")
 
 
@@ -27,7 +27,10 @@ class ListPrices:
     simulated: Mapping[str, Price]
 
     def of_model(self, model: str) -> Price | None:
-        """The price of `model`, or of the model it is a dated snapshot of (`gpt-4o-2024-08-06`)."""
+        """The price of `model`, or of the model it is a snapshot of.
+
+        Snapshots are dated in three ways: `gpt-4o-2024-08-06`, `gpt-4-0613`, `claude-x-20250929`.
+        """
         dated = _DATED.fullmatch(model)
         return self.models.get(model) or (self.models.get(dated[1]) if dated else None)
 

@@ -10,8 +10,11 @@ from adapters.adapter import Adapter, Edited, Wanted
 from adapters.backend import Backend
 from adapters.declared import Declared
 from adapters.headers import Header, HeaderRule
-from adapters.parameters import adapted, decode_parameters
+from adapters.parameters import NO_RULES, Parameters, adapted, decode_parameters
+from pointsman.decoding import boolean
 
+REASONING = Parameters(drop=("temperature", "top_p", "top_k"))
+"""Models that always think refuse to be sampled otherwise (platform.claude.com, Sonnet 5)."""
 BASE_URL = "https://api.anthropic.com/v1"
 VERSION = b"2023-06-01"
 
@@ -47,8 +50,10 @@ TO_DOWNSTREAM = HeaderRule(
 
 def read(declared: Declared) -> Backend:
     """What every server has; `base_url` is Anthropic's own where it is left out."""
+    section = declared.section
     backend = declared.server(default_url=BASE_URL)
-    return backend.with_own(None, decode_parameters(declared.section))
+    default = REASONING if section.read("reasoning", boolean, False) else NO_RULES
+    return backend.with_own(None, decode_parameters(section, default=default))
 
 
 def credentials(backend: Backend) -> tuple[Header, ...]:

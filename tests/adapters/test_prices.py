@@ -57,6 +57,8 @@ def test_a_dated_snapshot_costs_what_its_model_costs() -> None:
     table = load_list_prices()
     assert table.of_model("gpt-4o-2024-08-06") == table.of_model("gpt-4o")
     assert table.of_model("gpt-4-0613") == table.of_model("gpt-4")
+    sonnet = table.of_model("claude-sonnet-4-5")
+    assert table.of_model("claude-sonnet-4-5-20250929") == sonnet is not None
     assert table.of_model("gpt-4o-realtime") is None
     assert table.of_model("liability-8b") is None
 

@@ -79,6 +79,17 @@ def test_its_own_words_apply_to_moved_requests_only() -> None:
     assert edited.names == ("model", "metadata")
 
 
+def test_a_model_that_thinks_is_not_sampled_otherwise_where_the_request_was_moved() -> None:
+    backend = declared(", reasoning: true")
+    body = b'{"model":"auto","temperature":0.2,"top_k":5,"max_tokens":9}'
+    edited = ADAPTER.edit(backend, body, WANTED)
+    assert edited.body == b'{"model":"claude-x","max_tokens":9}'
+    asked = ADAPTER.edit(
+        backend, body.replace(b"auto", b"claude-x"), WANTED._replace(model_asked="claude-x")
+    )
+    assert asked.names == ()
+
+
 def test_the_request_id_and_limits_reach_the_client_and_the_account_does_not() -> None:
     sent = [
         (b"request-id", b"req_1"),
