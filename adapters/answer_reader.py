@@ -80,7 +80,7 @@ class AnswerReader:
         return self._read(body.removeprefix(_BYTE_ORDER_MARK))
 
     def read_tail(self, tail: bytes) -> None:
-        """Read the last bytes of an answer too large to be read whole, where that tells anything."""
+        """Read the end of an answer too large to be read whole, where that tells anything."""
 
     def read_events(self, data: bytes) -> None:
         """Read whole events of a stream; of a coded one, any piece."""

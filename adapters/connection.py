@@ -59,6 +59,13 @@ class Listener(Protocol):
     def on_failure(self, error: UpstreamError) -> None: ...
 
 
+class BodySource(Protocol):
+    """Whoever sends the body of a request piece by piece, behind its head."""
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
 class UpstreamConnection(asyncio.Protocol):
     """States: idle (no listener), waiting (sent, no head yet), answering, closed."""
 
@@ -76,6 +83,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_on_idle",
         "_parser",
         "_pieces",
+        "_source",
         "_transport",
         "_unseen_bytes",
         "has_received",
@@ -103,6 +111,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_head_new = False
         self._is_message_complete = False
         self._is_persistent = False
+        self._source: BodySource | None = None
         self.has_received = False
         self.is_open = False
         self.idle_since_s = 0.0
@@ -114,10 +123,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- what the pool and the call use -------------------------------------------------------
 
-    def send(self, payload: bytes, listener: Listener) -> None:
+    def send(self, payload: bytes, listener: Listener, source: BodySource | None = None) -> None:
         """Send one whole request (head and body); `listener` hears of its answer.
 
-        Only on an open, idle connection.
+        Only on an open, idle connection. With a `source`, `payload` is the head alone: the body
+        follows through `send_more`, up to `sent_all`.
         """
         assert self._transport is not None
         assert self._listener is None
@@ -130,7 +140,17 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_message_complete = False
         self.has_received = False
         self.uses += 1
+        self._source = source
         self._transport.write(payload)
+
+    def send_more(self, data: bytes) -> None:
+        """A piece of the body. The source is told to pause where the backend does not take it."""
+        if self._transport is not None and self.is_open:
+            self._transport.write(data)
+
+    def sent_all(self) -> None:
+        """The body is whole."""
+        self._source = None
 
     def abort(self) -> None:
         """Reset the connection at once: the backend stops generating. Nobody hears of it."""
@@ -150,6 +170,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     # -- asyncio.Protocol ---------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        if self._source is not None:
+            self._source.pause()
+
+    def resume_writing(self) -> None:
+        if self._source is not None:
+            self._source.resume()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop registers no base class
@@ -309,7 +337,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _become_idle(self) -> None:
         self._listener = None
-        if self._is_persistent:
+        if self._is_persistent and self._source is None:
             self._on_idle(self)
         elif self._transport is not None:
             self.is_open = False

@@ -12,10 +12,10 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from .backend import Backend
-from .connection import KnownHeads, Listener, ResponseHead, UpstreamConnection
+from .connection import BodySource, KnownHeads, Listener, ResponseHead, UpstreamConnection
 from .errors import UpstreamError
 from .tls import TlsLayer
 
@@ -31,6 +31,13 @@ Address = tuple[int, str, int]
 """Family, address and port."""
 
 
+class StreamedBody(BodySource, Protocol):
+    """The body of a call that is sent piece by piece. Never sent twice: its connection is new."""
+
+    def opened(self) -> None:
+        """The head is sent; `send_more` may follow."""
+
+
 class Call:
     """One request on its way: waits for a connection, is sent, hears the answer.
 
@@ -39,6 +46,7 @@ class Call:
     """
 
     __slots__ = (
+        "_body",
         "_connecting",
         "_connection",
         "_listener",
@@ -47,8 +55,11 @@ class Call:
         "served_at_once",
     )
 
-    def __init__(self, pool: "Pool", payload: bytes, listener: Listener) -> None:
+    def __init__(
+        self, pool: "Pool", payload: bytes, listener: Listener, body: StreamedBody | None = None
+    ) -> None:
         self._pool = pool
+        self._body = body
         self._payload = payload
         self._listener = listener
         self._connection: UpstreamConnection | None = None
@@ -58,7 +69,7 @@ class Call:
 
     def start(self, *, fresh: bool = False) -> None:
         """Send on an idle connection, or open one."""
-        connection = None if fresh else self._pool.take_idle()
+        connection = None if fresh or self._body is not None else self._pool.take_idle()
         if connection is not None:
             self._connection = connection
             connection.send(self._payload, self)
@@ -73,6 +84,16 @@ class Call:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.abort()
+
+    def send_more(self, data: bytes) -> None:
+        """A piece of a streamed body."""
+        if self._connection is not None:
+            self._connection.send_more(data)
+
+    def sent_all(self) -> None:
+        """A streamed body is whole."""
+        if self._connection is not None:
+            self._connection.sent_all()
 
     def pause_reading(self) -> None:
         """Back-pressure from the client's side."""
@@ -94,7 +115,9 @@ class Call:
             return
         self._connecting = None
         self._connection = connection
-        connection.send(self._payload, self)
+        connection.send(self._payload, self, self._body)
+        if self._body is not None:
+            self._body.opened()
 
     # -- Listener -----------------------------------------------------------------------------
 
@@ -147,11 +170,14 @@ class Pool:
         """Calls begun and not ended."""
         return len(self._calls)
 
-    def call(self, payload: bytes, listener: Listener) -> Call:
-        """Begin a call. Raises UpstreamError of kind `full` at the backend's limit."""
+    def call(self, payload: bytes, listener: Listener, body: StreamedBody | None = None) -> Call:
+        """Begin a call; with a `body` that is streamed, `payload` is its head.
+
+        Raises UpstreamError of kind `full` at the backend's limit.
+        """
         if len(self._calls) >= self.backend.in_flight_max:
             raise UpstreamError("full", f"{self.backend.in_flight_max} requests in flight already")
-        call = Call(self, payload, listener)
+        call = Call(self, payload, listener, body)
         self._calls.add(call)
         call.served_at_once = len(self._calls)
         call.start()

@@ -22,8 +22,6 @@ UNBUILT = frozenset(
         "canary",
         "sticky: conversation",
         "redact: true",
-        "passthrough",
-        "vectors",
     }
 )
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from adapters.answer_reader import AnswerReader
 from adapters.connection import ResponseHead
 from adapters.errors import UpstreamError
-from adapters.pool import Call, Pool
+from adapters.pool import Call, Pool, StreamedBody
 from adapters.retry_after import retry_after_s
 from adapters.sse import EventBuffer
 from adapters.target import Prepared, Target
@@ -77,6 +77,10 @@ class Attempt:
     """Its failure says nothing of the backend: the client's own deadline was over, say."""
     is_charged = False
     """The retry budget has paid for it."""
+    passes = False
+    """Whatever the answer is, it streams through unread; errors alone are held."""
+    is_head_only = False
+    """The request was a HEAD: the answer ends with its head, whatever that says."""
 
     def __init__(
         self,
@@ -104,10 +108,10 @@ class Attempt:
         state = "ended" if self.is_ended else "answering" if self.head else "asked"
         return f"<Attempt {self.kind} {self.backend.name} {state} {self.failure or ''}>"
 
-    def start(self, pool: Pool) -> None:
+    def start(self, pool: Pool, body: StreamedBody | None = None) -> None:
         """Send the request; may end at once where the backend is at its limit."""
         try:
-            self._call = pool.call(self.prepared.payload, self)
+            self._call = pool.call(self.prepared.payload, self, body)
         except UpstreamError as error:
             self._fail(error.kind, str(error))
         else:
@@ -125,6 +129,16 @@ class Attempt:
         the garbage collector cost a tenth of all time and emptied the processor's caches."""
         self._owner = _NOBODY
         self._call = None
+
+    def send_more(self, data: bytes) -> None:
+        """A piece of a body that is streamed."""
+        if self._call is not None:
+            self._call.send_more(data)
+
+    def sent_all(self) -> None:
+        """A body that is streamed is whole."""
+        if self._call is not None:
+            self._call.sent_all()
 
     def pause_reading(self) -> None:
         """Back-pressure from the client."""
@@ -190,6 +204,9 @@ class Attempt:
 
     def on_head(self, head: ResponseHead) -> None:
         self.head = head
+        if self.passes:
+            self._pass_head(head)
+            return
         kind = head.header(b"content-type") or b""
         if head.status == 200 and kind.lower().startswith(b"text/event-stream"):
             self._mode = "events"
@@ -214,6 +231,17 @@ class Attempt:
             self._fail(error.kind, str(error))
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _pass_head(self, head: ResponseHead) -> None:
+        if head.status < 300 or head.status == 304:
+            self._mode = "oversize"
+            self.has_streamed = True
+        if self.is_head_only and self._call is not None:
+            self._call.abort()  # the parser would wait for a body that never comes
+            if self._mode == "oversize":
+                self._end()
+            else:
+                self._fail("status", f"the backend answered {head.status}")
 
     def _take_events(self, data: bytes, *, is_end: bool) -> None:
         assert self._events is not None

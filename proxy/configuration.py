@@ -20,7 +20,6 @@ from pointsman.document import MapNode, ScalarNode, parse
 from pointsman.errors import ConfigError, Problem
 from policies.facts import BackendFacts, Expect
 from policies.language import Policy, load_policy
-from policies.unbuilt import note_use
 from telemetry.config import CaptureConfig, load_capture
 
 from .listening import (
@@ -109,7 +108,6 @@ def _decode(
         root.node("backends"), findings=findings, directory=directory, environment=environment
     )
     passthrough = load_passthrough(root.node("passthrough"), findings=findings, backends=backends)
-    _note_words_ahead(root)
     policy = load_policy(
         root.node("checks"),
         root.node("routes"),
@@ -156,16 +154,6 @@ def _load_keys_file(root: Section, directory: Path) -> Path | None:
             f"no file {path}: every request is refused until `pointsman key create` made a key",
         )
     return path
-
-
-def _note_words_ahead(root: Section) -> None:
-    """Warn of our own and the adapters' words that are not in effect yet."""
-    if "passthrough" in root:
-        note_use(root.findings, root.at_key("passthrough"), "passthrough")
-    backends = root.node("backends")
-    for backend in backends.items.values() if isinstance(backends, MapNode) else ():
-        if isinstance(backend, MapNode) and "vectors" in backend.items:
-            note_use(root.findings, backend.keys["vectors"], "vectors")
 
 
 def _check_trust(root: Section) -> None:

@@ -4,12 +4,14 @@ Most requests take their route as it is. A request that goes on from an earlier 
 to the backend that made it; one for vectors has only backends that give the same ones.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from policies.compiled_route import RouteMatch
 from policies.narrowing import interchangeable, pinned
 from policies.policy import DEFAULT
 
+from .errors import Shape
 from .wiring import Wiring
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def pinned_to(
     """The route with `maker` alone; with its first backend that speaks the API where there is
     none any more, or never was."""
     if maker is None or maker not in wiring.targets:
-        maker = first_serving(wiring, match, endpoint)
+        maker = first_speaking(wiring, match.route.candidates, endpoint.shape)
     key = (match.route.name, maker)
     found = wiring.narrowed.get(key)
     if found is None:
@@ -47,11 +49,10 @@ def pinned_to(
     return found
 
 
-def first_serving(wiring: Wiring, match: RouteMatch, endpoint: "Endpoint") -> str:
-    """The route's first backend that speaks the API of `endpoint`; else simply its first."""
-    names = match.route.candidates
+def first_speaking(wiring: Wiring, names: Sequence[str], protocol: Shape) -> str:
+    """The first of these backends that speaks `protocol`; else simply the first."""
     for name in names:
-        if wiring.targets[name].protocol == endpoint.shape:
+        if wiring.targets[name].protocol == protocol:
             return name
     return names[0]
 

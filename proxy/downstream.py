@@ -4,7 +4,7 @@ The reader (request_reader.py) takes bytes apart; here stands when each request 
 long one waits. A request is read to its end before anything is decided, so a fault late in the
 body still gets its own answer. Pipelined requests wait their turn in `_queue`. A client's FIN
 counts as gone, as nginx, HAProxy and Envoy take it: whoever still waits for a backend is told
-at once.
+at once. A streamed body is handed over piece by piece to whoever serves it, who may pause reading.
 
 Phases of a connection: idle -> header -> body -> serving -> idle. It ends in closing, or in
 lingering where an answer was given before the request had been read to its end.
@@ -23,7 +23,10 @@ from .errors import DownstreamError
 from .framing import Refused, check_length
 from .heads import RequestHead
 from .request_reader import RequestReader
+from .unread import has_unread
 
+STREAMED_BYTES_MAX = 16 << 30
+"""Of one body that is handed on and never held; twice what OpenAI takes in one upload."""
 PIPELINED_MAX = 16
 """Requests read ahead of the one being answered; beyond it the socket is not read."""
 
@@ -50,12 +53,22 @@ class Served(Protocol):
 
     keeps_body: bool
     """False where the request is refused whatever its body says: it is read and dropped."""
+    streams_body: bool
+    """It is a `Streamed`: its turn comes before its body is here."""
 
     def begin(self, body: bytes) -> None: ...
     def refuse(self, error: DownstreamError) -> None: ...
     def client_gone(self) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
+
+
+class Streamed(Served, Protocol):
+    """One that takes its body piece by piece, perhaps before `begin`. May not raise."""
+
+    def body_read(self, data: bytes) -> None: ...
+    def body_ended(self) -> None: ...
+    def body_failed(self, error: DownstreamError) -> None: ...
 
 
 class Server(Protocol):
@@ -74,8 +87,10 @@ class DownstreamProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_current",
+        "_drops_rest",
         "_is_lost",
         "_is_paused",
+        "_is_reading_paused",
         "_is_serving",
         "_known_key",
         "_loop",
@@ -83,10 +98,10 @@ class DownstreamProtocol(asyncio.Protocol):
         "_phase",
         "_queue",
         "_reader",
-        "_refusal",
         "_server",
         "_since_s",
         "_stall_timer",
+        "_streamed",
         "_timer",
         "_transport",
         "closes",
@@ -103,7 +118,11 @@ class DownstreamProtocol(asyncio.Protocol):
         self._since_s = 0.0
         self._queue: deque[tuple[Served, RequestHead, bytes | DownstreamError]] = deque()
         self._current: Served | None = None
-        self._refusal: DownstreamError | None = None
+        self._streamed: Streamed | None = None
+        """Whose body is arriving piece by piece."""
+        self._drops_rest = False
+        """An answer was given before its request had been read to the end."""
+        self._is_reading_paused = False
         self._is_paused = False
         self._is_lost = False
         self._is_serving = False
@@ -129,7 +148,7 @@ class DownstreamProtocol(asyncio.Protocol):
             if self._take_known(data):
                 return
             self._enter("header")
-        elif self._phase == "lingering" or self._refusal is not None:
+        elif self._phase == "lingering" or self._drops_rest:
             return  # answered already; what still comes is dropped
         self._read(data)
         self._serve_front()
@@ -185,10 +204,12 @@ class DownstreamProtocol(asyncio.Protocol):
     def response_done(self, *, keeps_alive: bool) -> None:
         """The exchange in front has written its last byte."""
         self._is_serving = False
-        if self._queue:
-            self._queue.popleft()
+        served = self._queue.popleft()[0] if self._queue else None
         if self._is_lost:
             return
+        if served is not None and served is self._streamed:
+            self._stop_streaming()
+            keeps_alive = False
         if not keeps_alive or (self.closes and not self._queue):
             self._close_behind_answer()
         elif self._queue:
@@ -198,6 +219,24 @@ class DownstreamProtocol(asyncio.Protocol):
         elif self._owes_continue:
             self._say_continue()
         if self._transport is not None and len(self._queue) == PIPELINED_MAX:
+            self._transport.resume_reading()
+
+    def say_continue(self) -> None:
+        """Ask for the body, where the client waits to be asked."""
+        if self._owes_continue:
+            self._say_continue()
+
+    def pause_reading(self) -> None:
+        """The body that is streamed comes faster than it can be handed on."""
+        if self._transport is not None and not self._is_reading_paused:
+            self._is_reading_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on after `pause_reading`."""
+        if self._transport is not None and self._is_reading_paused:
+            self._is_reading_paused = False
+            self._since_s = self._loop.time()  # the pause was not the client's
             self._transport.resume_reading()
 
     def abort(self) -> None:
@@ -211,9 +250,10 @@ class DownstreamProtocol(asyncio.Protocol):
             self._transport.close()
 
     def drain(self) -> None:
-        """Close when idle, or behind the answer being given."""
+        """Close when idle and nothing is on its way, or behind the answer being given."""
         self.closes = True
-        if self._phase == "idle" and not self._queue:
+        is_idle = self._phase == "idle" and not self._queue
+        if is_idle and self._transport is not None and not has_unread(self._transport):
             self._close()
 
     # -- what the reader tells ----------------------------------------------------------------
@@ -221,7 +261,11 @@ class DownstreamProtocol(asyncio.Protocol):
     def head_read(self, head: RequestHead) -> bool:
         """The head of a request is here. Raises Refused."""
         self._current = current = self._server.open(self, head)
+        if current.streams_body:
+            self._reader.body_bytes_max = STREAMED_BYTES_MAX
         check_length(head, self._reader.body_bytes_max)
+        if current.streams_body:
+            return self._stream(cast(Streamed, current), head)
         if self._known_key is not None:
             known_heads.remember(self._server.known_heads, self._known_key, head)
             self._known_key = None
@@ -231,10 +275,23 @@ class DownstreamProtocol(asyncio.Protocol):
         self._enter("body")
         return current.keeps_body
 
+    def body_read(self, data: bytes) -> None:
+        """A piece of a streamed body."""
+        if self._streamed is not None:
+            self._streamed.body_read(data)
+
     def request_read(self, head: RequestHead, body: bytes) -> None:
         """A request is here, whole."""
+        if self._streamed is not None:
+            streamed, self._streamed = self._streamed, None
+            self._reader.body_bytes_max = self._server.body_bytes_max
+            self._owes_continue = False
+            self._enter("serving")
+            streamed.body_ended()
+            return
         current, self._current = self._current, None
-        assert current is not None
+        if current is None:
+            return  # answered in the middle of its body
         self._owes_continue = False
         self._enter("serving")
         self._enqueue(current, head, body)
@@ -262,7 +319,8 @@ class DownstreamProtocol(asyncio.Protocol):
         return True
 
     def _read(self, data: bytes) -> None:
-        self._reader.body_bytes_max = self._server.body_bytes_max
+        if self._streamed is None:
+            self._reader.body_bytes_max = self._server.body_bytes_max
         try:
             self._reader.feed(data)
         except Refused as refused:
@@ -275,14 +333,36 @@ class DownstreamProtocol(asyncio.Protocol):
             else:
                 self._refuse(errors.framing("This is not a well-formed HTTP/1.1 request."))
 
+    def _stream(self, streamed: Streamed, head: RequestHead) -> bool:
+        """Serve a request whose body is still to come; it asks for it when it wants it."""
+        self._current = None
+        self._streamed = streamed
+        self._known_key = None  # a known head's body is taken whole
+        self._owes_continue = b"expect" in head.fields and not head.is_http_10
+        self._reader.streams_body = True
+        self._enter("body")
+        self._enqueue(streamed, head, b"")
+        return False
+
+    def _stop_streaming(self) -> None:
+        """The answer is given before the body is here: what still comes of it is dropped."""
+        self._streamed = None
+        self._drops_rest = True
+        self.resume_reading()
+
     def _say_continue(self) -> None:
         self._owes_continue = False
         self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _refuse(self, error: DownstreamError) -> None:
         """Answer `error` when its turn comes; nothing more is read from this connection."""
-        self._refusal = error
+        self._drops_rest = True
         self.closes = True
+        if self._streamed is not None:
+            streamed, self._streamed = self._streamed, None
+            self._enter("serving")
+            streamed.body_failed(error)
+            return
         head = self._reader.head or _nameless_head(self._reader.target)
         current = self._current or self._server.open(self, head)
         self._current = None
@@ -314,7 +394,7 @@ class DownstreamProtocol(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if self._refusal is None or not transport.can_write_eof():
+        if not self._drops_rest or not transport.can_write_eof():
             self._close()
             return
         self._enter("lingering")
@@ -333,6 +413,7 @@ class DownstreamProtocol(asyncio.Protocol):
         if self._is_lost:
             return
         self._is_lost = True
+        self._streamed = None  # it waits in the queue
         waiting = [served for served, _, _ in self._queue]
         if self._current is not None:
             waiting.append(self._current)
@@ -369,6 +450,8 @@ class DownstreamProtocol(asyncio.Protocol):
         due_s = self._since_s + TIMEOUTS_S[self._phase]
         if now_s < due_s:
             self._arm(due_s)
+        elif self._phase == "body" and self._is_reading_paused:
+            self._arm(now_s + TIMEOUTS_S["body"])  # who paused it watches it
         elif self._phase in ("header", "body"):
             self._refuse(errors.too_slow())
             self._serve_front()

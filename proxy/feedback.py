@@ -47,6 +47,7 @@ class AboutEarlier:
     """One such request: answered when the keeper, or the journal, has said what it must say."""
 
     keeps_body = True
+    streams_body = False
 
     def __init__(
         self,

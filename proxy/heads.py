@@ -94,6 +94,8 @@ def response_head(
     first = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     if length is not None:
         framing = b"content-length: %d\r\n" % length
+    elif status in (204, 304):
+        framing = b""  # these have no body, and no length either
     else:
         framing = b"" if head.is_http_10 else b"transfer-encoding: chunked\r\n"
     if closes:

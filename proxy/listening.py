@@ -146,7 +146,7 @@ def load_passthrough(
     if not isinstance(node, ListNode):
         findings.error(node.at, "passthrough must be a list of {path, backend}")
         return ()
-    rules = []
+    rules: list[Passthrough] = []
     for item in node.items:
         section = Section(item, findings, "passthrough")
         section.require("path", "backend")
@@ -156,8 +156,18 @@ def load_passthrough(
             hint = decoding.nearest(backend, sorted(backends))
             findings.error(section.at_key("backend"), f"no backend {backend!r}{hint}")
         section.done()
+        _check_reach(path, rules, section)
         rules.append(Passthrough(path, backend))
     return tuple(rules)
+
+
+def _check_reach(path: str, before: list[Passthrough], section: Section) -> None:
+    """The first rule that fits is taken: say so where an earlier one takes all of `path`."""
+    for rule in before:
+        if rule.path == path or (rule.path[-1:] == "*" and path.startswith(rule.path[:-1])):
+            message = f"{path} is never reached: {rule.path} above takes it"
+            section.findings.warn(section.at_key("path"), message)
+            return
 
 
 def load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:

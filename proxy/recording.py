@@ -201,7 +201,7 @@ def record_of(exchange: "Exchange", ending: Ending) -> RequestRecord:
         None if won is None else ", ".join(won.prepared.edited) or None,
         "traffic",
         packed.candidates,
-        tuple([_attempt_record(one, arrival_s, won) for one in attempts]),
+        tuple([attempt_record(one, arrival_s, won) for one in attempts]),
         exchange.body,
         tape.rest(),
         tape.parts,
@@ -273,7 +273,8 @@ def candidate_records(decision: Decision) -> tuple[CandidateRecord, ...]:
     )
 
 
-def _attempt_record(attempt: Attempt, arrival_s: float, won: Attempt | None) -> AttemptRecord:
+def attempt_record(attempt: Attempt, arrival_s: float, won: Attempt | None) -> AttemptRecord:
+    """One attempt; `won` is the one whose answer the client received."""
     reader = attempt.reader
     logprobs = reader.token_logprobs
     has_won = attempt is won

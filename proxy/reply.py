@@ -14,6 +14,7 @@ from .downstream import DownstreamProtocol
 from .endpoints import ENDPOINTS, shape_for
 from .errors import DownstreamError
 from .heads import RequestHead, header_lines, response_head
+from .passage import by_id_methods
 
 if TYPE_CHECKING:
     from .server import DataPlane
@@ -86,7 +87,7 @@ class Reply:
 
     def _content(self) -> tuple[int, object] | DownstreamError:
         path, method = self._head.path, self._head.method
-        allowed = allowed_method(path)
+        allowed = allowed_methods(path)
         if allowed is None:
             return errors.unknown_url()
         if method != allowed:
@@ -133,8 +134,13 @@ class Reply:
         self._client.response_done(keeps_alive=not closes)
 
 
-def allowed_method(path: bytes) -> bytes | None:
-    """The one method a path is served with; None where it is not served."""
+def allowed_methods(path: bytes) -> bytes | None:
+    """What a path is served with, as `Allow` lists it; None where it is not served."""
+    return own_method(path) or by_id_methods(path) or None
+
+
+def own_method(path: bytes) -> bytes | None:
+    """The method of what is answered here or routed by policy; None for other paths."""
     is_model = path.startswith(MODELS_PATH + b"/") and len(path) > len(MODELS_PATH) + 1
     is_decision = path.startswith(DECISIONS_PREFIX) and len(path) > len(DECISIONS_PREFIX)
     return b"GET" if is_model or is_decision else ALLOWED.get(path)

@@ -20,6 +20,9 @@ class Owner(Protocol):
     def head_read(self, head: RequestHead) -> bool:
         """True where the body is wanted. May raise Refused."""
 
+    def body_read(self, data: bytes) -> None:
+        """A piece of a body that is streamed."""
+
     def request_read(self, head: RequestHead, body: bytes) -> None: ...
 
 
@@ -39,6 +42,7 @@ class RequestReader:
         "body_bytes_max",
         "has_begun",
         "head",
+        "streams_body",
         "target",
     )
 
@@ -60,6 +64,8 @@ class RequestReader:
         self.body_bytes = 0
         self.has_begun = False
         """Some bytes of a request are here, and not yet all."""
+        self.streams_body = False
+        """The owner wants this body piece by piece; it says so when it is given the head."""
 
     def feed(self, data: bytes) -> None:
         """Read on. Raises Refused, httptools.HttpParserUpgrade, httptools.HttpParserError."""
@@ -110,6 +116,8 @@ class RequestReader:
             raise Refused(errors.too_large(self.body_bytes_max))
         if self._keeps_body:
             self._body.append(data)
+        elif self.streams_body:
+            self._owner.body_read(data)
 
     def on_chunk_header(self) -> None:
         self._chunks += 1

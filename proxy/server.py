@@ -34,9 +34,11 @@ from .feedback import AboutEarlier
 from .heads import RequestHead
 from .keys import Keys
 from .lookup import Lookup
+from .passage import passage_of
+from .passing import Passing
 from .pins import Pins
 from .recording import Packer
-from .reply import DECISIONS_PREFIX, FEEDBACK_PATH, Reply, allowed_method
+from .reply import DECISIONS_PREFIX, FEEDBACK_PATH, Reply, allowed_methods, own_method
 from .watch import Watch
 from .wiring import Wiring, wire
 
@@ -178,14 +180,10 @@ class DataPlane:
             caller = keys.caller_of(token_of(head))
             if caller is None:
                 return Reply(self, client, head, errors.invalid_key())
-        if head.method == b"POST" and head.path.startswith(b"/v1/"):
-            endpoint = ENDPOINTS.get(head.path)
-            if endpoint is None and head.path == FEEDBACK_PATH:
-                return AboutEarlier(self, client, head, caller)
+        endpoint = ENDPOINTS.get(head.path)
+        if endpoint is not None and head.method == b"POST":
             return Exchange(self, client, head, caller=caller, endpoint=endpoint)
-        if head.method == b"GET" and head.path.startswith(DECISIONS_PREFIX):
-            return AboutEarlier(self, client, head, caller)
-        return Reply(self, client, head)
+        return self._open_other(client, head, caller)
 
     def connected(self, client: DownstreamProtocol) -> None:
         """A client came."""
@@ -198,13 +196,34 @@ class DataPlane:
         if not self._clients:
             self._is_empty.set()
 
+    def _open_other(
+        self, client: DownstreamProtocol, head: RequestHead, caller: str | None
+    ) -> Served:
+        """What is not routed: answered here, passed through, or refused."""
+        path, method = head.path, head.method
+        if own_method(path) == method:
+            is_earlier = path == FEEDBACK_PATH or path.startswith(DECISIONS_PREFIX)
+            if is_earlier:
+                return AboutEarlier(self, client, head, caller)
+            return Reply(self, client, head)
+        passage = passage_of(head, self.wiring.configuration.passthrough)
+        if passage is not None:
+            return Passing(self, client, head, passage, caller=caller)
+        if method == b"POST" and path.startswith(b"/v1/"):
+            return Exchange(self, client, head, caller=caller, endpoint=None)
+        return Reply(self, client, head)
+
     # -- what exchanges use -------------------------------------------------------------------
 
     def refusal_of(self, exchange: Exchange, head: RequestHead) -> DownstreamError | None:
         """Why a whole request is not let in, if it is not."""
         if exchange.endpoint is None:
-            allowed = allowed_method(head.path)
+            allowed = allowed_methods(head.path)
             return errors.method_not_supported(allowed) if allowed else errors.unknown_url()
+        return self.admission_error(head)
+
+    def admission_error(self, head: RequestHead) -> DownstreamError | None:
+        """Why there is no room for a request that could be served, if there is none."""
         encoding = head.fields.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             return errors.unsupported_encoding()
@@ -214,7 +233,7 @@ class DataPlane:
             return errors.capture_unavailable()
         return None
 
-    def exchange_began(self, exchange: Exchange) -> None:
+    def exchange_began(self, exchange: Exchange | Passing) -> None:
         """A whole request is being served."""
         self.in_flight += 1
 
@@ -233,7 +252,7 @@ class DataPlane:
         """A request that no record is kept of was refused."""
         self.counting.unrecorded(error)
 
-    def crashed(self, exchange: Exchange, error: Exception) -> None:
+    def crashed(self, exchange: Exchange | Passing, error: Exception) -> None:
         """A defect of ours ends one request with a 500, and is logged without its data."""
         where = error.__traceback__
         while where is not None and where.tb_next is not None:

@@ -94,14 +94,13 @@ def test_the_digest_is_of_the_text_and_the_policys_of_its_meaning(tmp_path: Path
     assert plain.policy.digest == commented.policy.digest
 
 
-def test_words_ahead_of_their_time_are_announced(tmp_path: Path) -> None:
+def test_paths_that_pass_through_and_vectors_are_in_effect(tmp_path: Path) -> None:
     text = MINIMAL.replace("model: m", "model: m, vectors: v")
     text += 'passthrough: [{path: "/v1/files*", backend: a}]\n'
-    warnings = parse(text, tmp_path).warnings
-    assert [(warning.line, warning.message.split(": ")[1]) for warning in warnings] == [
-        (2, f"vectors ({tmp_path}/config.yaml:2)"),
-        (5, f"passthrough ({tmp_path}/config.yaml:5)"),
-    ]
+    found = parse(text, tmp_path)
+    assert found.warnings == ()
+    assert [rule.path for rule in found.passthrough] == ["/v1/files*"]
+    assert found.policy.backends["a"].vectors == "v"
 
 
 def test_simulated_backends_get_the_simulators_address(tmp_path: Path) -> None:

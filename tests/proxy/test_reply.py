@@ -55,7 +55,7 @@ def test_an_unknown_model_is_a_404(plane: Plane, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/models/", "/v1/files", "/metrics", "/v1/responses/x", "/v1/modelsx"]
+    "path", ["/", "/v1", "/v1/models/", "/v1/files", "/metrics", "/v1/responses/x/y", "/v1/modelsx"]
 )
 def test_an_unknown_path_is_a_404(plane: Plane, path: str) -> None:
     answer = ask(plane, get(path))
