@@ -78,7 +78,7 @@ def _backend() -> Schema:
         "type": "object",
         "required": ["adapter"],
         "properties": {
-            "adapter": {"enum": ["openai", "simulated"]},
+            "adapter": {"type": "string"},
             "base_url": {"type": "string"},
             "model": {"type": "string"},
             "api_key": _ref("secret"),
