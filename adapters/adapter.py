@@ -16,7 +16,8 @@ has to know. All of it is constant: what an adapter needs of one backend stands 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+
+import msgspec
 
 from pointsman.errors import PointsmanError
 
@@ -29,7 +30,7 @@ from .headers import Header, HeaderRule
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
-class Wanted(NamedTuple):
+class Wanted(msgspec.Struct, frozen=True):
     """What the route asks of one attempt, and what is known of the client's body."""
 
     model_asked: str
@@ -44,7 +45,7 @@ class Wanted(NamedTuple):
         return self.model_asked not in (backend.model, backend.name)
 
 
-class Edited(NamedTuple):
+class Edited(msgspec.Struct, frozen=True):
     """A body as one backend gets it, and what must be hidden from its answer."""
 
     body: bytes
@@ -52,6 +53,15 @@ class Edited(NamedTuple):
     """The members that were changed."""
     hides_usage: bool = False
     hides_logprobs: bool = False
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """One request, ready to send, and what must be hidden from its answer."""
+
+    payload: bytes
+    edited: tuple[str, ...]
+    hides_usage: bool
+    hides_logprobs: bool
 
 
 class RequestRefused(PointsmanError, ValueError):

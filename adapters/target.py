@@ -4,11 +4,9 @@
 rendered when a configuration is wired; `prepare` then makes the bytes of one request.
 """
 
-from typing import NamedTuple
-
 import pointsman
 
-from .adapter import Wanted
+from .adapter import Prepared, Wanted
 from .address import DEFAULT_PORTS
 from .backend import Backend
 from .registry import find_adapter
@@ -24,15 +22,6 @@ KNOWN_PATHS = (
     b"/v1/messages/count_tokens",
 )
 """Request lines kept ready; those of other paths are made each time."""
-
-
-class Prepared(NamedTuple):
-    """One request, ready to send, and what must be hidden from its answer."""
-
-    payload: bytes
-    edited: tuple[str, ...]
-    hides_usage: bool
-    hides_logprobs: bool
 
 
 class Target:

@@ -9,13 +9,14 @@ import asyncio
 from time import monotonic
 from typing import Literal, Protocol
 
+from adapters.adapter import Prepared
 from adapters.answer_reader import AnswerReader
 from adapters.connection import ResponseHead
 from adapters.errors import UpstreamError
 from adapters.pool import Call, Pool, StreamedBody
 from adapters.retry_after import retry_after_s
 from adapters.sse import EventBuffer
-from adapters.target import Prepared, Target
+from adapters.target import Target
 from policies.step import Outcome, OutcomeKind
 
 from .relay import hide_in_events, hide_logprobs
@@ -195,7 +196,7 @@ class Attempt:
             failure=self.failure,
             http_status=self.status,
             retryable=self._is_retryable(),
-            retry_after_s=None if self.head is None else retry_after_s(self.head),
+            retry_after_s=self._retry_after_s(),
             confidence=self.confidence,
             is_visible=self.has_streamed,
         )
@@ -371,6 +372,11 @@ class Attempt:
                 busy_s=self.ended_s - self.started_s,
                 served_at_once=self.served_at_once,
             )
+
+    def _retry_after_s(self) -> float | None:
+        if self.failure is None or self.head is None:
+            return None
+        return retry_after_s(self.head)
 
     def _is_retryable(self) -> bool:
         if self.failure is None or self.has_streamed:

@@ -31,15 +31,26 @@ TAPE_BYTES_MAX = 1 << 20
 _ORDER: tuple[CaptureLevel, ...] = ("off", "metadata", "full")
 
 
-class Ending(NamedTuple):
+class Ending:
     """How an exchange ended. `won` is the attempt whose answer the client received."""
 
-    status: Status
-    http_status: int | None
-    error_type: str | None
-    won: Attempt | None
-    first_byte_s: float | None
-    ended_s: float
+    __slots__ = ("ended_s", "error_type", "first_byte_s", "http_status", "status", "won")
+
+    def __init__(
+        self,
+        status: Status,
+        http_status: int | None,
+        error_type: str | None,
+        won: Attempt | None,
+        first_byte_s: float | None,
+        ended_s: float,
+    ) -> None:
+        self.status: Status = status
+        self.http_status = http_status
+        self.error_type = error_type
+        self.won = won
+        self.first_byte_s = first_byte_s
+        self.ended_s = ended_s
 
 
 class Tape:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from adapters.adapter import Wanted
 from adapters.backend import Backend
 from adapters.declared import load_backends
@@ -65,7 +67,7 @@ def test_a_base_url_may_have_the_version_at_its_end_or_not() -> None:
 
 
 def test_a_body_that_needs_no_edit_is_not_touched() -> None:
-    wanted = WANTED._replace(model_asked="claude-x")
+    wanted = replace(WANTED, model_asked="claude-x")
     body = BODY.replace(b"auto", b"claude-x")
     assert ADAPTER.edit(declared(), body, wanted).body == body
 
@@ -75,7 +77,7 @@ def test_its_own_words_apply_to_moved_requests_only() -> None:
     edited = ADAPTER.edit(backend, BODY, WANTED)
     assert edited.body == b'{ "model": "claude-x", "messages": []}'
     assert edited.names == ("model", "max_tokens", "metadata")
-    edited = ADAPTER.edit(backend, BODY, WANTED._replace(model_asked="b"))
+    edited = ADAPTER.edit(backend, BODY, replace(WANTED, model_asked="b"))
     assert edited.names == ("model", "metadata")
 
 

@@ -8,22 +8,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import pointsman
-from adapters.adapter import RETRYABLE_STATUSES, Edited, RequestRefused, Wanted
+from adapters.adapter import RETRYABLE_STATUSES, Edited, Prepared, RequestRefused, Wanted
 from adapters.backend import Backend
 from adapters.connection import ResponseHead
 from adapters.declared import load_backends
 from adapters.kinds.openai import ADAPTER
 from adapters.retry_after import retry_after_s
 from adapters.splice import DuplicateMember
-from adapters.target import Prepared, Target
+from adapters.target import Target
 from pointsman.decoding import Findings
 from pointsman.document import parse
 from pointsman.secret import Secret
 
 PLAIN = Wanted(model_asked="auto", is_stream=False, includes_usage=False, adds_logprobs=False)
-STREAM = PLAIN._replace(is_stream=True)
+STREAM = replace(PLAIN, is_stream=True)
 BODY = b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}], "x": 1.0}'
 
 
@@ -87,7 +88,7 @@ def test_no_key_no_authorization() -> None:
 
 def test_a_body_that_needs_no_edit_is_not_touched() -> None:
     odd = b'\n{"messages":[], "n" : 1.00,"model":"m-1","\\u00e9":"\\ud83d"}'
-    prepared = prepare(odd, PLAIN._replace(model_asked="m-1"))
+    prepared = prepare(odd, replace(PLAIN, model_asked="m-1"))
     assert sent(prepared) == odd
     assert prepared.edited == ()
 
@@ -98,7 +99,7 @@ def test_a_body_that_needs_no_edit_is_not_touched() -> None:
 )
 def test_a_model_that_comes_twice_is_refused_edited_or_not(asked: str, body: bytes) -> None:
     with pytest.raises(DuplicateMember):
-        prepare(body, PLAIN._replace(model_asked=asked))
+        prepare(body, replace(PLAIN, model_asked=asked))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_a_model_that_comes_twice_is_refused_edited_or_not(asked: str, body: byt
 def test_asks_for_usage_in_a_stream_and_keeps_the_other_options(
     options: bytes, expected: bytes
 ) -> None:
-    prepared = prepare(b"{" + options + b'"model":"m-1"}', STREAM._replace(model_asked="m-1"))
+    prepared = prepare(b"{" + options + b'"model":"m-1"}', replace(STREAM, model_asked="m-1"))
     assert sent(prepared) == b"{" + expected + b'"model":"m-1"}'
     assert prepared.edited == ("stream_options.include_usage",)
     assert prepared.hides_usage
@@ -134,7 +135,7 @@ def test_asks_for_usage_in_a_stream_and_keeps_the_other_options(
     ("wanted", "changes"),
     [
         (PLAIN, {}),
-        (STREAM._replace(includes_usage=True), {}),
+        (replace(STREAM, includes_usage=True), {}),
         (STREAM, {"include_usage": False}),
     ],
 )
@@ -149,7 +150,7 @@ def test_does_not_ask_for_usage_where_it_is_asked_for_or_not_taken(
 @pytest.mark.parametrize("options", [b"5", b'"yes"', b"[1]", b"true"])
 def test_stream_options_of_a_wrong_type_are_the_backends_to_refuse(options: bytes) -> None:
     body = b'{"model":"m-1","stream_options":%b}' % options
-    prepared = prepare(body, STREAM._replace(model_asked="m-1"))
+    prepared = prepare(body, replace(STREAM, model_asked="m-1"))
     assert sent(prepared) == body
     assert not prepared.hides_usage
 
@@ -170,7 +171,7 @@ def test_stream_options_that_come_twice_are_refused(body: bytes) -> None:
     "asked", [{}, {"logprobs": False}, {"logprobs": None, "top_logprobs": None}]
 )
 def test_asks_for_logprobs_with_one_alternative(asked: dict[str, Any]) -> None:
-    wanted = PLAIN._replace(adds_logprobs=True)
+    wanted = replace(PLAIN, adds_logprobs=True)
     prepared = prepare(json.dumps({"model": "auto"} | asked).encode(), wanted)
     assert json.loads(sent(prepared)) == {"model": "m-1", "logprobs": True, "top_logprobs": 1}
     assert prepared.edited == ("model", "logprobs", "top_logprobs")
@@ -205,7 +206,7 @@ MEMBERS = {
 def test_all_edits_together_give_what_was_meant(
     value: dict[str, Any], indent: int | None, strips: bool
 ) -> None:
-    wanted = STREAM._replace(adds_logprobs=True)
+    wanted = replace(STREAM, adds_logprobs=True)
     prepared = prepare(json.dumps(value, indent=indent).encode(), wanted, strip_metadata=strips)
     expected = value | {"model": "m-1", "logprobs": True, "top_logprobs": 1}
     expected["stream_options"] = (value["stream_options"] or {}) | {"include_usage": True}
@@ -344,7 +345,7 @@ def test_what_makes_a_server_of_ones_own_spend_more_is_refused(server: str) -> N
 )
 def test_openai_judges_its_own_parameters(words: str) -> None:
     body = b'{"model":"m-1","priority":5,"image_url":"file:///etc/passwd"}'
-    assert edited(words, body, PLAIN._replace(model_asked="m-1")).body == body
+    assert edited(words, body, replace(PLAIN, model_asked="m-1")).body == body
 
 
 @pytest.mark.parametrize(
@@ -386,7 +387,7 @@ def test_an_image_may_not_name_a_file_of_the_servers(image: bytes, address: byte
 )
 def test_other_images_and_talk_of_them_pass(content: bytes) -> None:
     body = b'{"model":"m-1","messages":[{"role":"user","content":%b}]}' % content
-    assert edited(OWN_SERVER, body, PLAIN._replace(model_asked="m-1")).body == body
+    assert edited(OWN_SERVER, body, replace(PLAIN, model_asked="m-1")).body == body
 
 
 def test_a_moved_request_has_a_reasoning_models_parameters() -> None:
@@ -400,7 +401,7 @@ def test_a_moved_request_has_a_reasoning_models_parameters() -> None:
 def test_who_asks_for_a_reasoning_model_knows_what_it_takes(asked: str) -> None:
     body = b'{"model":"m-1","max_tokens":5,"temperature":0,"messages":[]}'
     body = body.replace(b"m-1", asked.encode())
-    kept = edited(REASONING, body, PLAIN._replace(model_asked=asked))
+    kept = edited(REASONING, body, replace(PLAIN, model_asked=asked))
     assert kept.body == body.replace(b'"b"', b'"m-1"')
 
 
@@ -411,9 +412,9 @@ def test_a_model_that_does_not_reason_takes_all_parameters() -> None:
 
 def test_usage_in_every_chunk_stays_off_where_only_we_asked_for_usage() -> None:
     body = b'{"model":"m-1","stream":true,"stream_options":{"continuous_usage_stats":true}}'
-    after = edited(OWN_SERVER, body, STREAM._replace(model_asked="m-1")).body
+    after = edited(OWN_SERVER, body, replace(STREAM, model_asked="m-1")).body
     assert b'{"include_usage":true,"continuous_usage_stats":false}' in after
-    asked = STREAM._replace(model_asked="m-1", includes_usage=True)
+    asked = replace(STREAM, model_asked="m-1", includes_usage=True)
     assert edited(OWN_SERVER, body, asked).body == body
 
 
