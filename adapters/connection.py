@@ -15,7 +15,7 @@ from typing import Protocol, cast
 import httptools
 
 from .errors import Kind, UpstreamError
-from .known_head import cut
+from .known_head import cut, is_one_head
 
 HEAD_BYTES_MAX = 64 * 1024
 HEADERS_MAX = 200
@@ -79,6 +79,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_persistent",
         "_known_heads",
         "_known_key",
+        "_length_at",
         "_listener",
         "_on_idle",
         "_parser",
@@ -99,6 +100,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_idle = on_idle
         self._known_heads = known_heads
         self._known_key: bytes | None = None
+        self._length_at = 0
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._listener: Listener | None = None
@@ -251,10 +253,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _take_known(self, data: bytes) -> bool:
         """Deliver an answer that is here whole and whose head was parsed and checked before."""
         self._known_key = None
-        found = cut(data)
+        found = cut(data, self._length_at)
         if found is None:
             return False
-        key, length, body_start = found
+        key, length, body_start, self._length_at = found
         if len(data) - body_start != length:
             return False
         head = self._known_heads.get(key)
@@ -278,7 +280,7 @@ class UpstreamConnection(asyncio.Protocol):
         head = self._head
         if head is None or head.status != 200 or not self._is_persistent or self._informational:
             return
-        if head.header(b"x-request-id") is not None:
+        if head.header(b"x-request-id") is not None or not is_one_head(self._known_key):
             return  # never the same again
         if len(self._known_heads) >= KNOWN_HEADS_MAX:
             self._known_heads.clear()

@@ -10,21 +10,33 @@ LENGTH_DIGITS_MAX = 9
 _LENGTH = b"\r\nContent-Length: "
 _LENGTH_LOWER = b"\r\ncontent-length: "
 
-Cut = tuple[bytes, int, int]
-"""A head without its length, that length, and where the body begins."""
+Cut = tuple[bytes, int, int, int]
+"""A head without its length, that length, where the body begins, and where the length stood."""
 
 
-def cut(data: bytes) -> Cut | None:
-    """`data` taken apart; None where it holds no whole head with a plain length."""
-    end = data.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    start = data.find(_LENGTH, 0, end)
-    if start < 0 and (start := data.find(_LENGTH_LOWER, 0, end)) < 0:
-        return None
+def cut(data: bytes, hint: int = 0) -> Cut | None:
+    """`data` taken apart; None where it holds no whole head with a plain length.
+
+    `hint` is where the length stood in the message before, most often where it stands again:
+    then only what is behind it is searched. The head may have ended before it; `is_one_head`
+    keeps a key made so from ever being remembered.
+    """
+    start = hint
+    if not data.startswith(_LENGTH, hint) and not data.startswith(_LENGTH_LOWER, hint):
+        end = data.find(b"\r\n\r\n")
+        if (start := data.find(_LENGTH, 0, end)) < 0:
+            start = data.find(_LENGTH_LOWER, 0, end)
+        if end < 0 or start < 0:
+            return None
     value = start + len(_LENGTH)
-    stop = data.find(b"\r\n", value, end + 2)
+    stop = data.find(b"\r\n", value)
     digits = data[value:stop]
-    if not digits.isdigit() or len(digits) > LENGTH_DIGITS_MAX:
+    end = data.find(b"\r\n\r\n", stop)
+    if stop < 0 or end < 0 or len(digits) > LENGTH_DIGITS_MAX or not digits.isdigit():
         return None
-    return data[:start] + data[stop:end], int(digits), end + 4
+    return data[:start] + data[stop:end], int(digits), end + 4, start
+
+
+def is_one_head(key: bytes) -> bool:
+    """Whether a key was cut from one head, and not from a head and some of its body."""
+    return b"\r\n\r\n" not in key + b"\r\n"

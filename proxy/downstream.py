@@ -93,6 +93,7 @@ class DownstreamProtocol(asyncio.Protocol):
         "_is_reading_paused",
         "_is_serving",
         "_known_key",
+        "_length_at",
         "_loop",
         "_owes_continue",
         "_phase",
@@ -127,6 +128,7 @@ class DownstreamProtocol(asyncio.Protocol):
         self._is_lost = False
         self._is_serving = False
         self._known_key: bytes | None = None
+        self._length_at = 0
         self._owes_continue = False
         self.closes = False
         """The connection closes behind the answer being given."""
@@ -301,10 +303,10 @@ class DownstreamProtocol(asyncio.Protocol):
     def _take_known(self, data: bytes) -> bool:
         """Serve a request that is here whole and whose head was parsed and checked before."""
         self._known_key = None
-        found = cut(data)
+        found = cut(data, self._length_at)
         if found is None:
             return False
-        key, length, body_start = found
+        key, length, body_start, self._length_at = found
         head = self._server.known_heads.get(key)
         if head is None:
             self._known_key = key

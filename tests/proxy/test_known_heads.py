@@ -34,3 +34,10 @@ def test_only_so_many_are_remembered() -> None:
         remember(known, b"%d" % number, head((b"a", b"b")))
         assert len(known) <= KNOWN_HEADS_MAX
     assert b"%d" % (3 * KNOWN_HEADS_MAX - 1) in known
+
+
+def test_a_key_with_some_of_a_body_in_it_is_not_remembered() -> None:
+    known: dict[bytes, RequestHead] = {}
+    remember(known, b"POST / HTTP/1.1\r\n\r\nbody", head((b"a", b"b")))
+    remember(known, b"POST / HTTP/1.1\r\n", head((b"a", b"b")))
+    assert known == {}
