@@ -221,6 +221,7 @@ def test_our_own_errors_have_anthropics_shape(tmp_path: Path) -> None:
         with plane.client() as client:
             client.send(get(MESSAGES))
             assert told(client.read()) == (405, "invalid_request_error")
+        assert told(say(plane, path="/v1/messages/batches")) == (404, "not_found_error")
 
 
 @pytest.mark.parametrize("header", ["x-api-key: {}", "authorization: Bearer {}"])
