@@ -57,11 +57,16 @@ def events(data: bytes) -> None:
 
 
 def standard_data(stream: bytes) -> list[bytes]:
-    """The data of every event, also of one that was not ended (LF alone)."""
+    """The data of every event, also of one that was not ended (LF alone).
+
+    A byte order mark may stand before any event: who reads one event cannot know it is not first.
+    """
     found: list[bytes] = []
     lines: list[bytes] = []
-    text = stream.removeprefix(b"\xef\xbb\xbf")
-    for line in [*text.split(b"\n"), b""]:
+    is_first = True
+    for line in [*stream.split(b"\n"), b""]:
+        line = line.removeprefix(b"\xef\xbb\xbf") if is_first else line
+        is_first = line == b""
         name, colon, value = line.partition(b":")
         if line == b"" and lines:
             found.append(b"\n".join(lines))
