@@ -138,7 +138,7 @@ def _training(results: Sequence[BackendResult], route: str | None) -> list[str]:
         f"pointsman label --route {name} --teacher {_surest(results).backend} --budget 5",
         f"pointsman dataset build {name} --route {name}",
         f"pointsman train --dataset {name}@1",
-        f"pointsman model serve {name}@1",
+        f"pointsman benchmark --route {name} --dataset {name}@1 --split test",
     ]
 
 

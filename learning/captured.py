@@ -21,8 +21,9 @@ PAGE_BYTES: Final = 16 << 20  # a page ends early where its bodies are large
 
 _COLUMNS: Final = (
     "r.seq, r.ts_us, r.id, r.api, r.status, r.complete, r.http_status, r.capture, r.route,"
-    " r.backend, r.model_reported, r.conversation_id, r.input_hash, r.task, r.source, r.policy,"
-    " r.confidence, r.finish_reason, r.user_tag, r.caller, q.data, a.data"
+    " r.backend, coalesce(r.model_reported, r.model_used), r.conversation_id, r.input_hash,"
+    " r.task, r.source, r.policy, r.confidence, r.finish_reason, r.user_tag, r.caller,"
+    " q.data, a.data"
 )
 _FROM: Final = (
     " from requests r left join bodies q on q.id = r.req_body and q.codec = 0"

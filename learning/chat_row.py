@@ -42,17 +42,30 @@ class Excluded(Exception):
 def chat_row(request: Json, answer: Assembled) -> Json:
     """The row. Raises Excluded."""
     check_answer(answer)
-    messages = _merged([_context(message) for message in _messages(request)])
     target: Json = {key: answer.message[key] for key in TARGET_KEYS if key in answer.message}
-    messages.append({**target, "weight": 1})
-    check_roles(messages)
-    check_calls(messages)
-    row: Json = {"messages": messages}
-    if request.get("tools") not in _EMPTY:
-        row["tools"] = request["tools"]
-        if isinstance(request.get("parallel_tool_calls"), bool):
-            row["parallel_tool_calls"] = request["parallel_tool_calls"]
+    messages = context_messages(request)
+    check_roles([*messages, target])
+    check_calls([*messages, target])
+    return fine_tuning_row(messages, target, request)
+
+
+def fine_tuning_row(messages: Sequence[Json], target: Json, options: Json) -> Json:
+    """Context and target with their weights; `tools` and the like of `options`."""
+    row: Json = {"messages": [*map(_weighted, messages), {**target, "weight": 1}]}
+    if options.get("tools") not in _EMPTY:
+        row["tools"] = options["tools"]
+        if isinstance(options.get("parallel_tool_calls"), bool):
+            row["parallel_tool_calls"] = options["parallel_tool_calls"]
     return row
+
+
+def context_messages(request: Json) -> list[Json]:
+    """The turns of a request, cleaned and merged. Raises Excluded."""
+    return _merged([_context(message) for message in _messages(request)])
+
+
+def _weighted(message: Json) -> Json:
+    return {**message, "weight": 0} if message["role"] == "assistant" else message
 
 
 def check_answer(answer: Assembled) -> None:
@@ -114,11 +127,11 @@ def _messages(request: Json) -> list[Json]:
 
 
 def _context(message: Json) -> Json:
-    """A turn of the prompt: no empty keys, and the assistant's own earlier turns untrained."""
+    """A turn of the prompt: no empty keys, and of the assistant's turns what it said."""
     kept = {key: value for key, value in message.items() if value not in _EMPTY}
     kept.pop("weight", None)
     if kept["role"] == "assistant":
-        return {key: kept[key] for key in TARGET_KEYS if key in kept} | {"weight": 0}
+        return {key: kept[key] for key in TARGET_KEYS if key in kept}
     kept.setdefault("content", "")
     return kept
 

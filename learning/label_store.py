@@ -85,6 +85,13 @@ class Labels:
             if row["name"] in NEGATIVE and row["num"] is not None and row["num"] <= 0
         }
 
+    def tombstoned(self) -> set[str]:
+        """Requests that are to be forgotten."""
+        if self._connection is None:
+            return set()
+        rows = self._connection.execute("select subject from tombstones where kind = 'id'")
+        return {row[0] for row in rows}
+
     def _page(self, table: str, column: str, values: Sequence[object]) -> list[Any]:
         if self._connection is None or not values:
             return []

@@ -9,9 +9,8 @@ import click
 import msgspec
 
 from pointsman.errors import PointsmanError
-from pointsman.units import duration_s
 
-from .dollars import Dollars
+from .amount import Dollars, read_span_s
 from .options import Ago, config_option, json_option, read_config
 from .output import printable, share, table, usd
 from .progress import progress_bar
@@ -42,6 +41,8 @@ class NothingToAsk(PointsmanError):
     "--set", "file", type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Labelled questions: {\"messages\": [...], \"expected\": ...} a line.",
 )  # fmt: skip
+@click.option("--dataset", metavar="NAME[@V]", help="The questions of a data set.")
+@click.option("--split", default="test", show_default=True, help="Of the data set.")
 @click.option("--sample", type=click.IntRange(1), default=200, show_default=True,
               help="At most so many questions.")  # fmt: skip
 @click.option("--labelled", is_flag=True, help="Only captures whose right answer is known.")
@@ -62,7 +63,7 @@ class NothingToAsk(PointsmanError):
 def command(config: Path, names: tuple[str, ...], **options: Any) -> None:
     """Ask backends the same questions and compare errors, latency and cost.
 
-    Questions are a labelled file or a sample of the captures; right answers are the
+    Questions are a labelled file, a data set or a sample of the captures; right answers are the
     file's, people's, or the teacher's labels, else those of --reference. Held against the
     requirements of --route. It goes on where it stopped; what was asked is not asked again.
 
@@ -75,7 +76,7 @@ def command(config: Path, names: tuple[str, ...], **options: Any) -> None:
     chosen = choose_backends(configuration, names, options)
     if options["route"] is not None:
         _route(configuration, options["route"])
-    _timeout_s(options["timeout"])
+    read_span_s("--timeout", options["timeout"])
     questions = find_questions(configuration, options)
     _run(configuration, chosen, questions, options)
 
@@ -99,16 +100,23 @@ def choose_backends(
 
 
 def find_questions(configuration: "Configuration", options: Mapping[str, Any]) -> "list[Question]":
-    """From a file or the captures. Raises NothingToAsk."""
+    """From a file, a data set, or the captures. Raises NothingToAsk."""
     from learning.capture_questions import draw_questions
     from learning.captured import Selection
     from learning.question import load_questions
-    from telemetry.catch_up import ensure_folded
+    from proxy.teaching import catch_up
 
     directory = configuration.capture.directory
     if options["file"] is not None:
         return load_questions(options["file"])[: options["sample"]]
-    ensure_folded(directory)
+    catch_up(directory)
+    if options["dataset"] is not None:
+        from learning.dataset_questions import dataset_questions
+
+        drawn = dataset_questions(directory, options["dataset"], split=options["split"])
+        if not drawn:
+            raise NothingToAsk(f"{options['dataset']} has no rows in {options['split']!r}")
+        return drawn[: options["sample"]]
     since = options["since"]
     selection = Selection(
         since_us=None if since is None else int(since * 1_000_000), route=options["route"]
@@ -145,7 +153,7 @@ def _run(
     plan = Plan(
         questions,
         backends,
-        timeout_s=_timeout_s(options["timeout"]),
+        timeout_s=read_span_s("--timeout", options["timeout"]),
         concurrency=options["concurrency"],
         budget_usd=options["budget"],
         salt=new_id() if options["fresh"] else "",
@@ -161,8 +169,10 @@ def _run(
     keep_results(directory, [_kept(r, grading.seed) for r in results], answers.run_ids)
     facts = {
         "questions": f"{len(questions)}, sha256 {digest_of(questions)}",
-        **{"compared": grading.compare, "reference": grading.reference or "-"},
-        **{"seed": str(grading.seed), "spent": usd(answers.spent_usd)},
+        "compared": grading.compare,
+        "reference": grading.reference or "-",
+        "seed": str(grading.seed),
+        "spent": usd(answers.spent_usd),
         "asked now": str(answers.asked),
     }
     moved = changes(graded, *options["pairs"]) if options["pairs"] else None
@@ -204,13 +214,6 @@ def _route(configuration: "Configuration", name: str) -> Any:
             return route
     known = ", ".join(route.name for route in configuration.policy.routes)
     raise click.UsageError(f"{name!r} is no route; known: {known}")
-
-
-def _timeout_s(text: str) -> float:
-    try:
-        return duration_s(text)
-    except ValueError as error:
-        raise click.UsageError(f"--timeout: {error}") from None
 
 
 def _kept(result: "BackendResult", seed: int) -> dict[str, object]:

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from pointsman.units import duration_s, share
-
-from .dollars import Dollars
+from .amount import Dollars, read_share, read_span_s
 from .options import config_option, json_option, read_config
 from .output import printable, usd
 from .progress import progress_bar
@@ -63,11 +61,11 @@ def command(config: Path, as_json: bool, **options: Any) -> None:
       pointsman label --disputed decide.jsonl
       pointsman label --verdicts decide.jsonl
     """
-    from telemetry.catch_up import ensure_folded
+    from proxy.teaching import catch_up
 
     configuration = read_config(config)
     directory = configuration.capture.directory
-    ensure_folded(directory)
+    catch_up(directory)
     try:
         if options["disputed"] is not None:
             found = _write_disputes(directory, options)
@@ -95,7 +93,7 @@ class Outcome(msgspec.Struct):
 def _write_disputes(directory: Path, options: Mapping[str, Any]) -> Outcome:
     from learning.disputes import write_disputes
 
-    limit = _share("--min-agreement", options["min_agreement"])
+    limit = read_share("--min-agreement", options["min_agreement"])
     path = options["disputed"]
     count = write_disputes(directory, read_selection(options), path, agreement_min=limit)
     return Outcome(
@@ -119,7 +117,7 @@ def _ask(configuration: "Configuration", options: Mapping[str, Any], *, is_silen
 
     directory = configuration.capture.directory
     plan = _plan(configuration, options)
-    discount = _share("--batch-discount", options["batch_discount"])
+    discount = read_share("--batch-discount", options["batch_discount"])
     if options["abandon_batches"]:
         count = abandon_batches(directory, plan)
         return Outcome({"abandoned": count}, f"{count} open questions given up")
@@ -160,14 +158,14 @@ def _plan(configuration: "Configuration", options: Mapping[str, Any]) -> "LabelP
         task=Task(
             teacher.model,
             options["samples"],
-            _share("--samples-on", options["samples_on"]),
+            read_share("--samples-on", options["samples_on"]),
             None if instruction is None else instruction.read_text("utf-8"),
             options["max_completion_tokens"],
         ),
         budget_usd=options["budget"],
         routes={route.name: route for route in configuration.policy.routes},
         concurrency=options["concurrency"],
-        timeout_s=_span("--timeout", options["timeout"]),
+        timeout_s=read_span_s("--timeout", options["timeout"]),
     )  # fmt: skip
 
 
@@ -220,17 +218,3 @@ def batch_words(report: "BatchReport") -> str:
 def _name_faults(path: Path, faults: Any) -> None:
     for fault in faults:
         click.echo(printable(f"{path}:{fault.row}: {fault.reason}"), err=True)
-
-
-def _share(option: str, text: str) -> float:
-    try:
-        return share(text)
-    except ValueError as error:
-        raise click.UsageError(f"{option}: {error}") from None
-
-
-def _span(option: str, text: str) -> float:
-    try:
-        return duration_s(text)
-    except ValueError as error:
-        raise click.UsageError(f"{option}: {error}") from None

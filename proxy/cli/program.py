@@ -27,6 +27,8 @@ COMMANDS = (
     "import",
     "benchmark",
     "label",
+    "dataset",
+    "forget",
 )
 MODULES = MappingProxyType({"import": "importing"})
 """Where a command's word cannot be, or is not, its module's name."""

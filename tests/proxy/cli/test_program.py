@@ -39,6 +39,8 @@ NEEDED = {
     "key": ("list",),
     "export": ("--output", "{}.out", "--format", "jsonl-raw"),
     "import": ("{}",),
+    "dataset": ("list",),
+    "forget": ("--id", "x", "--yes"),
 }
 """What a command cannot be called without; {} is some file."""
 

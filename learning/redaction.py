@@ -1,0 +1,113 @@
+"""Personal data and secrets in text, masked: the same value gets the same placeholder. Pure.
+
+    <EMAIL_1> <PHONE_1> <CARD_1> <IBAN_1> <SSN_1> <KEY_1> <JWT_1> <IP_1>
+
+Placeholders are numbered within one example, so a value that is asked for and answered stays the
+same on both sides. Cards must pass Luhn's check, IBANs theirs (ISO 7064 mod 97-10), addresses
+their range, so that amounts, dates and order numbers stay. What is no pattern is not found: names
+and postal addresses need a model of their own.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+Json = dict[str, object]
+
+PLACEHOLDERS_MAX: Final = 1000
+"""An example with more is no text with some personal data in it but a list of it."""
+
+_PATTERNS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "JWT": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}",
+        "KEY": r"\b(?:sk-[\w-]{16,}|(?:AKIA|ASIA)[A-Z0-9]{16}|gh[pousr]_\w{30,}"
+        r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35}|glpat-[\w-]{20,})",
+        "EMAIL": r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+\b",
+        "IBAN": r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b",
+        "CARD": r"(?<![\w.,-])\d(?:[ -]?\d){12,18}(?![\w,-]|\.\d)",
+        "SSN": r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])",
+        "PHONE": r"(?<![\w.,$€£-])(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)[ .-]?|\d{3}[ .-])"
+        r"\d{3}[ .-]\d{4}(?![\w-]|[.,]\d)"
+        r"|(?<![\w.,$€£-])\+\d{1,3}(?:[ .-]?\d){7,12}(?![\w-]|[.,]\d)",
+        "IP": r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])"
+        r"|(?<![\w:])(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}(?![\w:])",
+    }
+)
+_ANY: Final = re.compile("|".join(f"(?P<{kind}>{text})" for kind, text in _PATTERNS.items()))
+_MAY_HOLD: Final = re.compile(
+    r"@|eyJ|sk-|AKIA|ASIA|gh[pousr]_|xox|AIza|glpat-|\d{3}|\d\.\d|:[0-9a-f]"
+)
+
+
+class RedactionRefused(Exception):
+    """The example holds too much to be masked."""
+
+
+class Redactor:
+    """Masks the texts of one example; `found` counts what was masked, by kind."""
+
+    def __init__(self) -> None:
+        self.found: Counter[str] = Counter()
+        self._placeholders: dict[tuple[str, str], str] = {}
+
+    def text(self, text: str) -> str:
+        """`text` with placeholders. Raises RedactionRefused."""
+        if _MAY_HOLD.search(text) is None:
+            return text
+        return _ANY.sub(self._mask, text)
+
+    def value(self, value: object) -> object:
+        """Every text in JSON data, keys left as they are."""
+        if isinstance(value, str):
+            return value if value.startswith("data:") else self.text(value)
+        if isinstance(value, list):
+            return [self.value(inner) for inner in value]
+        if isinstance(value, dict):
+            return {key: self.value(inner) for key, inner in value.items()}
+        return value
+
+    def _mask(self, match: re.Match[str]) -> str:
+        kind, value = str(match.lastgroup), match[0]
+        if not _CHECKS.get(kind, _always)(value):
+            return value
+        self.found[kind] += 1
+        key = (kind, _bare(value))
+        if key not in self._placeholders:
+            if len(self._placeholders) >= PLACEHOLDERS_MAX:
+                raise RedactionRefused
+            number = sum(1 for other, _ in self._placeholders if other == kind) + 1
+            self._placeholders[key] = f"<{kind}_{number}>"
+        return self._placeholders[key]
+
+
+def _always(value: str) -> bool:
+    return True
+
+
+def _bare(value: str) -> str:
+    """Spelled with other separators it is the same value."""
+    return re.sub(r"[ ()-]", "", value).lower()
+
+
+def _passes_luhn(value: str) -> bool:
+    digits = [int(character) for character in value if character.isdigit()]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+    return len(set(digits)) > 1 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def _is_iban(value: str) -> bool:
+    bare = value.replace(" ", "")
+    if not 15 <= len(bare) <= 34:
+        return False
+    return int("".join(str(int(c, 36)) for c in bare[4:] + bare[:4])) % 97 == 1
+
+
+def _is_address(value: str) -> bool:
+    return ":" in value or all(int(part) <= 255 for part in value.split("."))
+
+
+_CHECKS: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
+    {"CARD": _passes_luhn, "IBAN": _is_iban, "IP": _is_address}
+)
