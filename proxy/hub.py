@@ -9,6 +9,7 @@ workers report; Prometheus takes that for the counter reset it is.)
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -37,6 +38,7 @@ from .shared_health import SharedHealth
 
 QUEUE_BYTES_MAX = 8 << 20  # a worker that does not read its learned state misses some
 HELLO_S = 5.0
+FINISH_S = 1.0
 GROWING = ("_total", "_bucket", "_sum", "_count")  # as the exposition tells counters apart
 
 
@@ -104,6 +106,13 @@ class Hub:
             self._server.close()
         for writer in tuple(self._talks):
             writer.close()
+
+    async def finish(self) -> None:
+        """Drop them, and wait until each conversation has ended by itself."""
+        self.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_S), self._changed:
+                await self._changed.wait_for(lambda: not self._talks)
 
     # -- what the admin listener asks ------------------------------------------------------
 
@@ -178,6 +187,7 @@ class Hub:
         finally:
             self._talks.discard(writer)
             writer.close()
+            await self._tell_waiters()
 
     async def _welcome(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

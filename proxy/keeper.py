@@ -72,7 +72,7 @@ async def _keep(handover: Handover) -> None:
     await tasks.close()
     await folding.finish(FINISH_S)
     await admin.close()
-    hub.close()
+    await hub.finish()
     finder.close()
 
 

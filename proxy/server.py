@@ -44,6 +44,8 @@ from .wiring import Wiring, wire
 
 BACKLOG = 4096
 DATE_EVERY_S = 1.0
+LINGER_S = 0.5
+"""How long a drain leaves idle connections open."""
 HEALTH_PATHS = (b"/healthz", b"/readyz")
 
 
@@ -114,12 +116,17 @@ class DataPlane:
         self.is_ready = True
 
     def begin_drain(self) -> None:
-        """Accept nobody new; close what is idle, and the rest behind its answer."""
+        """Accept nobody new; close each connection behind its answer, the idle ones in a moment.
+
+        Who sends again within LINGER_S is answered, and told that the connection ends: closing
+        at once would meet requests that are already on their way.
+        """
         self.is_ready = False
         if self._server is not None:
             self._server.close()
-        for client in tuple(self._clients):
-            client.drain()
+        for client in self._clients:
+            client.closes = True
+        self.loop.call_later(LINGER_S, self._close_idle)
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until nothing is in flight; False where `timeout_s` passed before."""
@@ -262,6 +269,10 @@ class DataPlane:
         exchange.crashed()
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _close_idle(self) -> None:
+        for client in tuple(self._clients):
+            client.drain()
 
     def _take_unavailable(self, unavailable: Mapping[str, str]) -> None:
         """Decide by this from now on."""

@@ -19,6 +19,7 @@ from .configuration import Configuration
 from .handover import Handover, prepare, remove_control
 from .reloading import build_current, keys_text_of
 from .running import forget_running, read_running, write_running
+from .succession import Inheritance, Succession, own_command, take_inheritance
 from .supervisor import Child, Supervisor
 from .worker import run_worker
 
@@ -33,25 +34,38 @@ def serve(configuration: Configuration, *, workers: int) -> int:
     os.umask(0o077)
     _set_limits()
     directory = configuration.capture.directory
-    with DirectoryLock(directory, "serve"):
-        left = read_running(directory)
-        if left is not None:  # a supervisor that was killed could not tidy up
-            remove_control(Path(left.control))
+    inherited = take_inheritance()
+    lock = DirectoryLock(directory, "serve")
+    if inherited is not None:
+        lock.take_over(inherited.lock)
+    with lock:
         current = build_current(_first_active(configuration))
         write_active(directory, current.active)
-        handover = prepare(
-            directory,
-            listen=configuration.listen.address,
-            admin=configuration.admin.address,
-            workers=workers,
-        )
+        if inherited is not None:
+            handover = inherited.handover(directory)
+        else:
+            handover = _prepare(configuration, workers)
         try:
             write_running(handover)
             log("starting", workers=workers, policy=configuration.policy.digest)
-            return _supervise(configuration, handover)
+            succession = Succession(handover, lock.descriptor, own_command())
+            return _supervise(configuration, handover, succession, inherited)
         finally:
             handover.close()
             forget_running(directory)
+
+
+def _prepare(configuration: Configuration, workers: int) -> Handover:
+    directory = configuration.capture.directory
+    left = read_running(directory)
+    if left is not None:  # a supervisor that was killed could not tidy up
+        remove_control(Path(left.control))
+    return prepare(
+        directory,
+        listen=configuration.listen.address,
+        admin=configuration.admin.address,
+        workers=workers,
+    )
 
 
 def ready_line(handover: Handover, *, is_tls: bool, policy: str) -> str:
@@ -72,7 +86,12 @@ def _set_limits() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _supervise(configuration: Configuration, handover: Handover) -> int:
+def _supervise(
+    configuration: Configuration,
+    handover: Handover,
+    succession: Succession,
+    inherited: Inheritance | None,
+) -> int:
     workers = [
         Child(f"worker {index}", Run(handover, index))
         for index in range(len(handover.worker_sockets))
@@ -89,7 +108,8 @@ def _supervise(configuration: Configuration, handover: Handover) -> int:
         is_tls=configuration.listen.tls is not None,
         policy=configuration.policy.digest,
     )
-    return Supervisor(handover, children, line).run()
+    relatives = inherited.relatives if inherited is not None else ()
+    return Supervisor(handover, children, line, succession=succession, relatives=relatives).run()
 
 
 @dataclass(frozen=True, slots=True)

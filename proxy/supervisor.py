@@ -5,6 +5,10 @@ It has no event loop and no threads, so that forking is safe and nothing in it c
     wait for a signal, a child's word, or the moment of the next restart
     -> note it  -> start what is due  -> print the ready line once all have reported
 
+SIGUSR2 starts the program anew in place (succession.py): new workers come beside the old ones,
+and each old one drains when its heir is ready. The keeper, who alone folds, goes first, the
+simulator last.
+
 Stopping: the first SIGTERM or SIGINT lets workers finish what they serve (at most `drain_s`),
 then the keeper folds the rest; the second makes everybody leave at once. Children die with us.
 """
@@ -27,6 +31,7 @@ from telemetry.logs import log
 
 from .child import DRAIN_S, TITLE_PREFIX, become_child, describe_failure
 from .handover import Handover
+from .succession import REHEARSAL_S, SIGNALS, Relative, Succession
 
 DRAIN_MARGIN_S = 2.0  # a worker ends its drain by itself; this much later it is killed
 KEEPER_STOP_S = 15.0  # the last fold
@@ -35,8 +40,6 @@ BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 HEALTHY_S = 10.0  # a child that lived this long starts again without delay
 NEVER_READY_MAX = 6  # deaths before the first ready line; then the start has failed
-
-_OURS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
 Phase = Enum("Phase", ["RUNNING", "DRAINING", "CLOSING", "HURRYING"])
 
@@ -87,6 +90,12 @@ class Supervisor:
     children: Sequence[Child]
     ready_line: str
     drain_s: float = DRAIN_S
+    succession: Succession | None = None
+    relatives: Sequence[Relative] = ()
+    """Children of the image before this one."""
+    _elders: dict[str, int] = field(default_factory=dict)
+    """Those that serve on until their heir is ready."""
+    _rehearsal: int | None = None
     _phase: Phase = Phase.RUNNING
     _deadline_s: float | None = None
     _is_ready: bool = False
@@ -101,6 +110,7 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what was imported is shared with the children; do not touch its pages
         os.set_blocking(self.handover.status_read, False)
+        self._meet_relatives()
         with selectors.DefaultSelector() as selector:
             selector.register(signals, selectors.EVENT_READ)
             selector.register(self.handover.status_read, selectors.EVENT_READ)
@@ -122,6 +132,8 @@ class Supervisor:
                 self._reap()
             elif number == signal.SIGHUP:
                 self._signal(["keeper"], signal.SIGHUP)
+            elif number == signal.SIGUSR2:
+                self._rehearse()
             else:
                 self._stop(signal.Signals(number).name)
 
@@ -139,8 +151,10 @@ class Supervisor:
         for child in self.children:
             if child.name == name:
                 child.is_ready = True
+                self._retire(name)
         if not self._is_ready and all(c.is_ready for c in self.children if c.is_awaited):
             self._is_ready = True
+            self._retire("simulator")
             with suppress(OSError, ValueError):  # nobody reads: no reason not to serve
                 sys.stdout.write(self.ready_line + "\n")
                 sys.stdout.flush()
@@ -157,6 +171,13 @@ class Supervisor:
 
     def _note_end(self, pid: int, code: int) -> None:
         self._retired = [retired for retired in self._retired if retired.pid != pid]
+        self._bury(pid)
+        if pid == self._rehearsal:
+            self._rehearsal = None
+            self._succeed(code)
+            return
+        if self._phase is not Phase.RUNNING:
+            self._advance()
         for child in self.children:
             if child.pid != pid:
                 continue
@@ -173,7 +194,7 @@ class Supervisor:
                 code=code,
                 restart_in_s=child.delay_s,
             )
-            if not self._is_ready and child.deaths >= NEVER_READY_MAX:
+            if not self._is_ready and not self.relatives and child.deaths >= NEVER_READY_MAX:
                 log("start_failed", level="error", child=child.name)
                 self._exit_code = 1
                 self._stop("start failed")
@@ -194,11 +215,11 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         # Until the child has its own handlers, a signal to it would wake us by the shared pipe.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
         if pid == 0:
             self._live_as(child, supervisor_pid)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         child.pid = pid
 
     def _live_as(self, child: Child, supervisor_pid: int) -> None:
@@ -208,7 +229,7 @@ class Supervisor:
             become_child(
                 child.name, supervisor_pid=supervisor_pid, life_read=self.handover.life_read
             )
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             child.run()
             code = 0
         except BaseException as error:  # noqa: BLE001 (the last frame: report, whatever it is)
@@ -236,6 +257,8 @@ class Supervisor:
             self._deadline_s = now_s + self.drain_s + DRAIN_MARGIN_S
             for child in self.children:
                 child.due_s = None
+            for name in tuple(self._elders):
+                self._retire(name)
             self.handover.stop_listening()
             self._signal(["keeper"], signal.SIGUSR1)
             self._signal(self._worker_names(), signal.SIGTERM)
@@ -244,10 +267,14 @@ class Supervisor:
             self._phase = Phase.HURRYING
             self._deadline_s = now_s + HURRY_S
             self._signal([child.name for child in self.children], signal.SIGTERM)
+            for retired in self._retired:
+                os.kill(retired.pid, signal.SIGTERM)
+                retired.kill_s = self._deadline_s
 
     def _advance(self) -> None:
         """Once the last worker has left, the keeper folds what they wrote and leaves too."""
-        if self._phase is Phase.DRAINING and not self._running(self._worker_names()):
+        is_served = bool(self._running(self._worker_names()) or self._retired)
+        if self._phase is Phase.DRAINING and not is_served:
             self._phase = Phase.CLOSING
             self._deadline_s = time.monotonic() + KEEPER_STOP_S
             self._signal(["keeper", "simulator"], signal.SIGTERM)
@@ -267,10 +294,70 @@ class Supervisor:
         self._signal([child.name for child in self._running(late)], signal.SIGKILL)
         self._deadline_s = now_s + HURRY_S
 
+    # -- succession ------------------------------------------------------------------------
+
+    def _rehearse(self) -> None:
+        """Before anything is given up: would the new program start?"""
+        is_settled = self._is_ready and not self._elders and self._rehearsal is None
+        if self.succession is None or self._phase is not Phase.RUNNING or not is_settled:
+            log("restart_refused", level="warning", reason="a start or a stop is under way")
+            return
+        self._rehearsal = self.succession.rehearse()
+        kill_s = time.monotonic() + REHEARSAL_S
+        self._retired.append(Retired("rehearsal", self._rehearsal, kill_s))
+
+    def _succeed(self, code: int) -> None:
+        """After the rehearsal: become the new program, unless it would not start."""
+        if code != 0 or self._phase is not Phase.RUNNING or self.succession is None:
+            log("restart_refused", level="error", reason="the rehearsal failed", code=code)
+            return
+        living = [Relative(child.name, child.pid) for child in self._running(None) if child.pid]
+        leaving = [Relative(one.name, one.pid, one.kill_s) for one in self._retired]
+        log("restarting", children=len(living), leaving=len(leaving))
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self.succession.succeed([*living, *leaving])
+        except OSError as error:
+            log("restart_refused", level="error", reason=str(error))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def _meet_relatives(self) -> None:
+        """Workers serve until their heirs do; who must be alone leaves now."""
+        for one in self.relatives:
+            if one.kill_s is not None:
+                self._retired.append(Retired(one.name, one.pid, one.kill_s))
+            else:
+                self._elders[one.name] = one.pid
+        for child in self.children:
+            if child.name == "keeper" and "keeper" in self._elders:
+                child.due_s = None  # two must not fold: when the old one is gone
+        self._retire("keeper")
+
+    def _retire(self, name: str) -> None:
+        """The old one has an heir: let it finish what it serves."""
+        pid = self._elders.pop(name, None)
+        if pid is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        grace_s = KEEPER_STOP_S if name == "keeper" else self.drain_s + DRAIN_MARGIN_S
+        self._retired.append(Retired(name, pid, time.monotonic() + grace_s))
+
+    def _bury(self, pid: int) -> None:
+        """An old one is gone: forget it, and start the keeper that waited for its place."""
+        self._elders = {name: one for name, one in self._elders.items() if one != pid}
+        is_keeper = any(one.name == "keeper" and one.pid == pid for one in self.relatives)
+        if is_keeper and self._phase is Phase.RUNNING:
+            for child in self.children:
+                if child.name == "keeper" and child.pid is None:
+                    child.due_s = 0.0
+
     # -- small questions -------------------------------------------------------------------
 
     def _is_finished(self) -> bool:
-        return self._phase is not Phase.RUNNING and not self._running(None)
+        is_alone = not self._running(None) and not self._retired
+        return self._phase is not Phase.RUNNING and is_alone
 
     def _wait_s(self) -> float | None:
         moments = [child.due_s for child in self.children if child.due_s is not None]
@@ -306,7 +393,8 @@ def _install_signals() -> int:
     def wake(_number: int, _frame: FrameType | None) -> None:
         """The byte on the pipe is the news."""
 
-    for number in _OURS:
+    for number in SIGNALS:
         signal.signal(number, wake)
     signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # held back during a succession
     return read_end

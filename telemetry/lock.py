@@ -49,6 +49,16 @@ class DirectoryLock:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
+    @property
+    def descriptor(self) -> int:
+        """Of the lock's file, for who takes over. Only while it is held."""
+        assert self._descriptor is not None
+        return self._descriptor
+
+    def take_over(self, descriptor: int) -> None:
+        """Hold what the image before this one held; the kernel never let go of it."""
+        self._descriptor = descriptor
+
     def release(self) -> None:
         """Let go; nothing happens where it is not held."""
         if self._descriptor is not None:

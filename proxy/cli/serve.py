@@ -40,7 +40,8 @@ class Workers(click.ParamType[int]):
     help="Data plane processes; auto: one per usable core.",
 )
 def command(config: Path, workers: int) -> None:
-    """Serve until stopped (SIGTERM drains, a second one ends at once, SIGHUP reloads).
+    """Serve until stopped (SIGTERM drains, a second one ends at once, SIGHUP reloads, SIGUSR2
+    starts the program anew without a gap).
 
     Prints one line to standard output once everything listens, JSON lines to standard error.
 
@@ -51,8 +52,12 @@ def command(config: Path, workers: int) -> None:
     from proxy.configuration import load_configuration
 
     configuration = load_configuration(config)
+    from proxy import succession
     from proxy.serving import serve  # the data plane: not before the file is known to be good
 
+    if succession.is_rehearsal():
+        succession.rehearse(configuration)
+        return
     for warning in configuration.warnings:
         log("config_warning", level="warning", problem=str(warning))
     try:
