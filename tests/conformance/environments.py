@@ -193,7 +193,7 @@ def _run(*words: str, cwd: Path | None = None, environment: dict[str, str] | Non
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
         told = next((line for line in said if re.search("error", line, re.I)), "".join(said[-1:]))
-        raise Unavailable(f"{' '.join(words[:6])} ...: {told}")
+        raise Unavailable(f"{Path(words[0]).name} {' '.join(words[1:3])} ...: {told}")
 
 
 def main(names: Iterable[str]) -> int:
