@@ -87,7 +87,7 @@ def test_a_model_that_thinks_is_not_sampled_otherwise_where_the_request_was_move
     edited = ADAPTER.edit(backend, body, WANTED)
     assert edited.body == b'{"model":"claude-x","max_tokens":9}'
     asked = ADAPTER.edit(
-        backend, body.replace(b"auto", b"claude-x"), WANTED._replace(model_asked="claude-x")
+        backend, body.replace(b"auto", b"claude-x"), replace(WANTED, model_asked="claude-x")
     )
     assert asked.names == ()
 
