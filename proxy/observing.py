@@ -2,7 +2,8 @@
 
 Every attempt teaches, not only the one that won. An attempt that ran into a time limit counts
 with the time it took, for it would have taken longer still; one that failed at once says
-nothing about speed, and one whose client left says nothing about its end.
+nothing about speed, and one whose client left says nothing about its end. What was not decided
+(passed through, fetched by its id) or no model's answer (tokens counted) teaches nothing either.
 """
 
 from collections.abc import Iterator
@@ -13,13 +14,16 @@ from policies.learned import Observation
 from policies.request import RequestError
 from telemetry.record import AttemptRecord, RequestRecord
 
+from .endpoints import ENDPOINTS
+
 UNKNOWN_TASK = "other"
+TAUGHT_BY = {one.api: one for one in ENDPOINTS.values() if one.api != "count_tokens"}
 TOO_SLOW = "timeout"  # what an attempt that ran into a limit of its route is called
 
 
 def observations(record: RequestRecord) -> Iterator[Observation]:
     """One observation for each attempt that tells something, in the order of asking."""
-    if not record.attempts:
+    if not record.attempts or not _teaches(record):
         return
     prompt_bytes = prompt_bytes_of(record)
     for attempt in record.attempts:
@@ -27,15 +31,37 @@ def observations(record: RequestRecord) -> Iterator[Observation]:
             yield _observation(record, attempt, prompt_bytes)
 
 
+def _teaches(record: RequestRecord) -> bool:
+    is_fetched = record.api == "responses" and record.decided is None
+    return record.api in TAUGHT_BY and not is_fetched
+
+
 def prompt_bytes_of(record: RequestRecord) -> int:
-    """The measure the decision used: messages and tools. 0 where the body was not kept."""
+    """The measure the decision used, as messages and tools. 0 where the body was not kept."""
     if record.request is None:
         return record.request_bytes or 0
     try:
+        if record.api != "chat":
+            return _prompt_bytes(record.api, record.request)
         request = parse_chat(record.request)
     except RequestError:
         return len(record.request)
     return (len(bytes(request.messages)) + len(bytes(request.tools))) or len(record.request)
+
+
+def _prompt_bytes(api: str, body: bytes) -> int:
+    """As `features` tells it; for chat, which is most of the traffic, there is a shorter way."""
+    endpoint = TAUGHT_BY.get(api)
+    if endpoint is None:
+        return len(body)
+    features = endpoint.read_features(
+        endpoint.parse(body),
+        body_bytes=len(body),
+        label_headers={},
+        conversation_header=None,
+        caller=None,
+    )
+    return features.prompt_bytes
 
 
 def _observation(record: RequestRecord, attempt: AttemptRecord, prompt_bytes: int) -> Observation:

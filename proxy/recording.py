@@ -175,7 +175,7 @@ def record_of(exchange: "Exchange", ending: Ending) -> RequestRecord:
         None if backend is None else backend.name,
         decision.chosen,
         decision.policy,
-        features.model,
+        features.model or None,
         None if backend is None else backend.model,
         reader.model,
         features.is_stream,

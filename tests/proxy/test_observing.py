@@ -45,3 +45,31 @@ def test_measures_the_prompt_as_the_decision_did() -> None:
 def test_a_body_that_was_not_kept_or_not_readable_has_only_its_length() -> None:
     assert prompt_bytes_of(record(request=None)) == 0
     assert prompt_bytes_of(record(request=b"not json")) == 8
+
+
+@pytest.mark.parametrize(
+    ("api", "decided", "count"),
+    [
+        ("chat", None, 1),
+        ("completions", "local", 1),
+        ("embeddings", "local", 1),
+        ("messages", "local", 1),
+        ("responses", "local", 1),
+        ("responses", None, 0),  # fetched by its id
+        ("passthrough", None, 0),
+        ("count_tokens", "local", 0),
+        ("unknown", None, 0),
+    ],
+)
+def test_only_answers_of_models_that_were_chosen_teach(
+    api: str, decided: str | None, count: int
+) -> None:
+    assert len(list(observations(record(attempt(), api=api, decided=decided)))) == count
+
+
+def test_measures_the_prompt_of_any_api_as_its_decision_did() -> None:
+    body = b'{"model":"m","input":"hello","instructions":"be brief"}'
+    assert prompt_bytes_of(record(api="responses", request=body)) == len('"hello""be brief"')
+    assert prompt_bytes_of(record(api="responses", request=b"no")) == 2
+    assert prompt_bytes_of(record(api="completions", request=b'{"model":"m","prompt":"x"}')) == 3
+    assert prompt_bytes_of(record(api="passthrough", request=b"12345")) == 5
