@@ -49,7 +49,6 @@ def test_f06_nobody_else_is_a_503_with_retry_after(tmp_path: Path) -> None:
             assert all(kept.record.attempts for kept in lab.balance())
 
 
-@pytest.mark.xfail(strict=False, reason="the breaker is being built")
 def test_f06_five_in_a_row_and_it_is_asked_no_more(tmp_path: Path) -> None:
     with (
         ScriptedUpstream([GOOD]) as a,

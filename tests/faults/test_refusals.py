@@ -88,7 +88,6 @@ def test_f01_a_rate_limit_is_no_failure_of_the_backend(tmp_path: Path) -> None:
         assert answer.header("x-pointsman-attempts") == "1"
 
 
-@pytest.mark.xfail(strict=False, reason="rate-limited-until is being built")
 def test_f01_nobody_asks_before_the_wait_is_over(tmp_path: Path) -> None:
     said = [LIMITED]
 
@@ -125,7 +124,6 @@ def test_f02_a_spent_quota_is_not_tried_again(tmp_path: Path, body: dict[str, ob
         assert len(a.requests) == 1
 
 
-@pytest.mark.xfail(strict=False, reason="no-quota-until is being built")
 def test_f02_another_backend_answers_and_the_spent_one_is_left_alone(tmp_path: Path) -> None:
     with (
         ScriptedUpstream([answering(lambda asked: SPENT)]) as a,
@@ -175,7 +173,6 @@ def test_f04_a_refusal_passes_byte_for_byte_after_one_attempt(
         assert (len(a.requests), len(b.connections)) == (1, 0)
 
 
-@pytest.mark.xfail(strict=False, reason="no alarm yet")
 def test_f04_our_own_credential_refused_is_a_502_and_an_alarm(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

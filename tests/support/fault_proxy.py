@@ -173,6 +173,7 @@ class FaultProxy:
         trace: TracebackType | None,
     ) -> None:
         self.close_port()
+        self._call(_cancel_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(WAIT_S)
         self._loop.close()
@@ -200,15 +201,14 @@ class FaultProxy:
             if self._server is not None:
                 self._server.close()
                 self._server = None
-            await asyncio.sleep(0)  # one that was just accepted joins the others
-            pairs = tuple(self._pairs)
-            for pair in pairs:
-                pair.cancel()
-            await asyncio.gather(*pairs, return_exceptions=True)
-            for writer in self._writers:
-                writer.transport.abort()  # one whose peer does not read is still closing
-            self._writers.clear()
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(TICK_S)  # one that was just accepted joins the others
+            while self._pairs or self._writers:
+                for pair in tuple(self._pairs):
+                    pair.cancel()
+                for writer in self._writers:
+                    _reset(writer)  # one whose peer does not read is still closing
+                self._writers.clear()
+                await asyncio.sleep(TICK_S)
 
         self._call(close())
 
@@ -219,6 +219,7 @@ class FaultProxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connected += 1
+        self._writers.append(writer)
         task = asyncio.current_task()
         assert task is not None
         self._pairs.add(task)
@@ -237,7 +238,7 @@ class FaultProxy:
         except OSError:
             _reset(writer)
             return
-        self._writers += (writer, far_writer)
+        self._writers.append(far_writer)
         how: End = "reset"
         ways = (
             asyncio.ensure_future(_pump(reader, far_writer, self.upstream)),
@@ -256,6 +257,15 @@ class FaultProxy:
             await asyncio.gather(*ways, return_exceptions=True)
             for each in (writer, far_writer):
                 each.close() if how == "fin" else _reset(each)
+
+
+async def _cancel_all() -> None:
+    """Whatever is still under way, a connection that is just being accepted included."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(TICK_S)
 
 
 async def _pump(
