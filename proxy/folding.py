@@ -5,21 +5,20 @@ and store and learned state are touched by that thread alone.
 """
 
 import asyncio
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from policies.learned import Learned
 from telemetry.errors import Locked
 from telemetry.fold import Folder
 from telemetry.logs import log
 from telemetry.record import RequestRecord
 from telemetry.retention import drop_expired
 
-from .observing import observations
+from .teaching import Teaching
 
 IDLE_S = 0.25  # a decision is visible everywhere within a second; this is its share
 SHARE_S = 0.5
@@ -46,33 +45,46 @@ class Folding:
         self._share = share
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fold")
         self._folder: Folder | None = None
-        self._learned = Learned()
+        self._teaching = Teaching()
         self._is_unshared = True
-        self._is_unsaved = False
         self._share_due_s = self._retained_s = 0.0
 
     async def open(self) -> None:
         """Open the store (migrating it where it is older) and load what was learned.
 
-        Where a command is folding at this moment, `run` opens it when that is done. Raises
-        StoreError for a store that cannot be used.
+        Where a command is folding at this moment, or the disk is full, `run` opens it when that
+        is over. Raises StoreError for a store that cannot be used.
         """
-        with suppress(Locked):
+        try:
             await self._in_thread(self._open)
+        except Locked:
+            return
+        except (sqlite3.OperationalError, OSError) as error:
+            self._note_failure(error)
 
     async def run(self) -> None:
-        """Fold, save, share and forget, for ever. An error is counted, logged and tried again."""
+        """Fold, save, share and forget, for ever. An error is counted, logged and tried again.
+
+        Forgetting does not wait for the fold: on a full disk it may be what makes room.
+        """
         while True:
-            try:
-                has_more = await self._in_thread(self._fold_once)
-                await self._share_if_due()
-                await self._drop_if_due()
-            except Exception as error:  # noqa: BLE001 (boundary: the fold must go on)
-                self._note_failure(error)
-                await asyncio.sleep(RETRY_S)
-            else:
-                if not has_more:
-                    await asyncio.sleep(IDLE_S)
+            pause_s = await self._attempt(self._fold_and_share())
+            pause_s = max(pause_s, await self._attempt(self._drop_if_due()))
+            if pause_s:
+                await asyncio.sleep(pause_s)
+
+    async def _attempt(self, work: Awaitable[float]) -> float:
+        """How long to wait before the next round; what `work` says, or longer where it failed."""
+        try:
+            return await work
+        except Exception as error:  # noqa: BLE001 (boundary: the fold must go on)
+            self._note_failure(error)
+            return RETRY_S
+
+    async def _fold_and_share(self) -> float:
+        has_more = await self._in_thread(self._fold_once)
+        await self._share_if_due()
+        return 0.0 if has_more else IDLE_S
 
     async def finish(self, timeout_s: float) -> None:
         """Fold what is left, save what was learned, close the store."""
@@ -89,7 +101,7 @@ class Folding:
 
     async def learned_bytes(self) -> bytes:
         """What is learned so far."""
-        return await self._in_thread(lambda: self._learned.to_bytes(time.time()))
+        return await self._in_thread(lambda: self._teaching.learned.to_bytes(time.time()))
 
     async def learned_summary(self) -> object:
         """What is known of each backend, in figures."""
@@ -107,15 +119,13 @@ class Folding:
     # -- in the fold's thread --------------------------------------------------------------
 
     def _learned_summary(self) -> object:
-        return self._learned.summary()
+        return self._teaching.learned.summary()
 
     def _open(self) -> None:
         if self._folder is not None:
             return
         self._folder = Folder(self._directory, observer=self._observe, lock_timeout_s=LOCK_S)
-        data = self._folder.load_learned()
-        if data is not None:
-            self._learned = Learned.from_bytes(data)
+        self._teaching.load(self._folder)
 
     def _fold_once(self) -> bool:
         """One pass; whether there is more to fold right now. Raises Locked."""
@@ -129,20 +139,17 @@ class Folding:
         return report.has_more
 
     def _observe(self, record: RequestRecord) -> None:
-        for observation in observations(record):
-            self._learned.observe(observation, record.ts_us / 1e6)
-            self._is_unshared = self._is_unsaved = True
+        self._teaching.observe(record)
+        self._is_unshared = self._is_unshared or self._teaching.is_unsaved
 
     def _save(self) -> bytes:
-        data = self._learned.to_bytes(time.time())
-        if self._folder is not None:
-            self._folder.save_learned(data)
-            self._is_unsaved = False
-        return data
+        self._open()
+        assert self._folder is not None  # `_open` made it
+        return self._teaching.save(self._folder)
 
     def _close(self) -> None:
         if self._folder is not None:
-            if self._is_unsaved:
+            if self._teaching.is_unsaved:
                 self._save()
             self._folder.close()
             self._folder = None
@@ -153,15 +160,15 @@ class Folding:
         """Saved before it is shared: what a worker has decided by is not forgotten by a kill."""
         now_s = time.monotonic()
         if self._is_unshared and now_s >= self._share_due_s:
-            self._is_unshared = False
             self._share(await self._in_thread(self._save))
+            self._is_unshared = False
             spent_s = time.monotonic() - now_s
             self._share_due_s = now_s + max(SHARE_S, spent_s / SHARE_EFFORT_MAX)
 
-    async def _drop_if_due(self) -> None:
+    async def _drop_if_due(self) -> float:
         now_s = time.monotonic()
         if self.keep_s is None or now_s - self._retained_s < RETENTION_S:
-            return
+            return 0.0
         self._retained_s = now_s
         keep_s = self.keep_s
         dropped = await self._in_thread(
@@ -169,6 +176,7 @@ class Folding:
         )
         if dropped:
             log("expired_days_dropped", files=[path.name for path in dropped])
+        return 0.0
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
+from typing import Literal
 
 from .rows import Row, Value
 
@@ -34,9 +35,12 @@ def insert_rows(
     connection.executemany(statement, map(itemgetter(*kept), rows))
 
 
-def insert_statement(table: str, columns: Sequence[str]) -> str:
-    """`insert into table(...) values (?, ...)`."""
-    return f"insert into {table}({','.join(columns)}) values ({','.join('?' * len(columns))})"
+def insert_statement(
+    table: str, columns: Sequence[str], *, known: Literal["fail", "ignore"] = "fail"
+) -> str:
+    """`insert into table(...) values (?, ...)`; `known` is what to do with a row that is there."""
+    verb = "insert" if known == "fail" else "insert or ignore"
+    return f"{verb} into {table}({','.join(columns)}) values ({','.join('?' * len(columns))})"
 
 
 def _telling(

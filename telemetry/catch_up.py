@@ -5,6 +5,7 @@ runs, the command waits until the keeper's fold has passed what the journal held
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +19,25 @@ CATCH_UP_S: Final = 60.0
 _POLL_S: Final = 0.05
 
 
-def ensure_folded(directory: Path, timeout_s: float = CATCH_UP_S) -> None:
+def fold_all(directory: Path) -> None:
+    """Fold everything there is. Raises Locked."""
+    folder = Folder(directory)
+    try:
+        folder.fold_all()
+    finally:
+        folder.close()
+
+
+def ensure_folded(
+    directory: Path,
+    timeout_s: float = CATCH_UP_S,
+    *,
+    fold: Callable[[Path], None] = fold_all,
+) -> None:
     """Return once the store has every record that was in the journal when this was called.
 
-    Raises FoldTimeout where the lock's holder does not get there in time.
+    `fold` does it where nobody else does, and raises Locked where somebody does. Raises FoldTimeout
+    where the lock's holder does not get there in time.
     """
     journal = directory / JOURNAL_FOLDER
     wanted = _sizes(journal)
@@ -30,11 +46,10 @@ def ensure_folded(directory: Path, timeout_s: float = CATCH_UP_S) -> None:
     deadline_s = time.monotonic() + timeout_s
     while True:
         try:
-            folder = Folder(directory)
+            fold(directory)
         except Locked as locked:
             holder = locked.holder
         else:
-            _fold(folder)
             return
         if _is_behind(directory, wanted):
             return
@@ -44,13 +59,6 @@ def ensure_folded(directory: Path, timeout_s: float = CATCH_UP_S) -> None:
                 f" {timeout_s:g} s; is it stopped, or is the disk full?"
             )
         time.sleep(_POLL_S)
-
-
-def _fold(folder: Folder) -> None:
-    try:
-        folder.fold_all()
-    finally:
-        folder.close()
 
 
 def _sizes(journal: Path) -> dict[str, int]:

@@ -14,6 +14,7 @@ Rules:
 
 import gc
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -90,6 +91,7 @@ class Folder:
         self._sources: dict[str, Source] = {}
         self._troubles: list[str] = []
         self._finisher = DayFinisher(directory)
+        self._finishing: threading.Thread | None = None
         self._finish_due_s = time.monotonic() + FINISH_EVERY_S
         self._orphan_wait_s = orphan_wait_s
         self._missing_since_s: dict[str, float] = {}
@@ -153,6 +155,9 @@ class Folder:
 
     def close(self) -> None:
         """Close the files and let go of the lock."""
+        if self._finishing is not None:
+            self._finisher.interrupt()
+            self._finishing.join()
         for store in self._days.values():
             store.close()
         self._days.clear()
@@ -276,10 +281,18 @@ class Folder:
             return DayStore(path)
 
     def _finish_days(self) -> None:
-        """Where there is nothing to fold, now and then: index a day that is over."""
-        if time.monotonic() >= self._finish_due_s:
-            self._finish_due_s = time.monotonic() + FINISH_EVERY_S
-            self._finisher.finish_one(time.time())
+        """Where there is nothing to fold, now and then: index a day that is over, aside.
+
+        It takes a second per million records and holds up only what still comes for that day.
+        """
+        if time.monotonic() < self._finish_due_s:
+            return
+        self._finish_due_s = time.monotonic() + FINISH_EVERY_S
+        if self._finishing is None or not self._finishing.is_alive():
+            self._finishing = threading.Thread(
+                target=self._finisher.finish_one, args=(time.time(),), name="finish", daemon=True
+            )
+            self._finishing.start()
 
     def _find_parts(self) -> set[str]:
         """Days with parts that wait; opening each also brings its schema up to date."""

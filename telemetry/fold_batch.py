@@ -10,7 +10,7 @@ from .frames import Damage, Frame, Kind
 from .learning_store import LearningBatch, event_row, feedback_row, label_row
 from .record import GAP_EVENT, BodyPart, EventRecord, FeedbackRecord, LabelRecord, RequestRecord
 from .record_decoder import RecordDecoder
-from .rows import Row
+from .rows import Row, fits_column
 from .store import day_at, day_of
 
 _REQUEST: Final = int(Kind.REQUEST)
@@ -79,19 +79,31 @@ class FoldBatch:
 
     def _add_other(self, frame: Frame) -> None:
         if frame.kind == Kind.FEEDBACK:
-            self.learning.feedback.append(feedback_row(_decode_feedback(frame.payload)))
-            self.verdicts += 1
+            row = feedback_row(_decode_feedback(frame.payload))
+            self._add_verdict(row, self.learning.feedback, frame)
         elif frame.kind == Kind.LABEL:
-            self.learning.labels.append(label_row(_decode_label(frame.payload)))
-            self.verdicts += 1
+            row = label_row(_decode_label(frame.payload))
+            self._add_verdict(row, self.learning.labels, frame)
         elif frame.kind == Kind.EVENT:
             self._add_event(_decode_event(frame.payload), frame)
         else:
             self._add_unread(frame)
 
+    def _add_verdict(self, row: Row, rows: list[Row], frame: Frame) -> None:
+        """What the table cannot hold is kept unread: it must not hold up those behind it."""
+        if all(fits_column(value) for value in row):
+            rows.append(row)
+            self.verdicts += 1
+        else:
+            self._add_unread(frame)
+
     def _add_event(self, event: EventRecord, frame: Frame) -> None:
         source = self.source
-        self.learning.events.append(event_row(event, source.segment, frame.offset, source.node))
+        row = event_row(event, source.segment, frame.offset, source.node)
+        if not all(fits_column(value) for value in row):
+            self._add_unread(frame)
+            return
+        self.learning.events.append(row)
         if event.name == GAP_EVENT:
             gap = Gap(event.ts_us, event.worker, event.text or "disk", event.number)
             self._add_gap(gap, frame.end)

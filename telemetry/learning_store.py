@@ -10,22 +10,25 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from crc32c import crc32c
 
+from .bulk_insert import insert_statement
 from .record import EventRecord, FeedbackRecord, LabelRecord
 from .rows import Row
 from .store import LEARNING_FILE, has_schema, open_for_reading, open_for_writing
 
 _encode_json = msgspec.json.Encoder().encode
 
-_FEEDBACK: Final = (
-    "insert or ignore into feedback(id, request_id, ts_us, name, num, text, demonstration, source,"
-    " tags, caller) values (?,?,?,?,?,?,?,?,?,?)"
-)
-_LABEL: Final = (
-    "insert or ignore into labels(id, request_id, input_hash, source, model, prompt_hash,"
-    " cache_key, sample_no, output, score, verdict, cost_usd, ts_us, supersedes)"
-    " values (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-)
+FEEDBACK_COLUMNS: Final = (
+    "id", "request_id", "ts_us", "name", "num", "text", "demonstration", "source", "tags",
+    "caller",
+)  # fmt: skip
+LABEL_COLUMNS: Final = (
+    "id", "request_id", "input_hash", "source", "model", "prompt_hash", "cache_key", "sample_no",
+    "output", "score", "verdict", "cost_usd", "ts_us", "supersedes",
+)  # fmt: skip
+_FEEDBACK: Final = insert_statement("feedback", (*FEEDBACK_COLUMNS, "row_crc"), known="ignore")
+_LABEL: Final = insert_statement("labels", (*LABEL_COLUMNS, "row_crc"), known="ignore")
 _EVENT: Final = (
     "insert or ignore into events(segment, offset, ts_us, name, node, worker, number, text)"
     " values (?,?,?,?,?,?,?,?)"
@@ -71,8 +74,8 @@ class LearningStore:
         self._connection.execute("begin immediate")
         try:
             many = self._connection.executemany
-            many(_FEEDBACK, batch.feedback)
-            many(_LABEL, batch.labels)
+            many(_FEEDBACK, [(*row, verdict_crc(row)) for row in batch.feedback])
+            many(_LABEL, [(*row, verdict_crc(row)) for row in batch.labels])
             many(_EVENT, batch.events)
             many(_UNREAD, batch.unread)
             place = (segment, node, worker)
@@ -141,14 +144,14 @@ def folded_bytes(directory: Path) -> dict[str, int]:
 
 
 def feedback_row(feedback: FeedbackRecord) -> Row:
-    """The row of `feedback`."""
+    """The row of `feedback`, in the order of FEEDBACK_COLUMNS."""
     tags = _encode_json(feedback.tags).decode() if feedback.tags else None
     return (
         feedback.id,
         feedback.request_id,
         feedback.ts_us,
         feedback.name,
-        feedback.number,
+        _number(feedback.number),
         feedback.text,
         feedback.demonstration,
         feedback.source,
@@ -158,7 +161,7 @@ def feedback_row(feedback: FeedbackRecord) -> Row:
 
 
 def label_row(label: LabelRecord) -> Row:
-    """The row of `labels`."""
+    """The row of `labels`, in the order of LABEL_COLUMNS."""
     return (
         label.id,
         label.request_id,
@@ -169,9 +172,9 @@ def label_row(label: LabelRecord) -> Row:
         label.cache_key,
         label.sample_no,
         label.output,
-        label.score,
+        _number(label.score),
         label.verdict,
-        label.cost_usd,
+        _number(label.cost_usd),
         label.ts_us,
         label.supersedes,
     )
@@ -180,6 +183,16 @@ def label_row(label: LabelRecord) -> Row:
 def event_row(event: EventRecord, segment: str, offset: int, node: str) -> Row:
     """The row of `events`; its place in the journal is its identity."""
     return (segment, offset, event.ts_us, event.name, node, event.worker, event.number, event.text)
+
+
+def _number(value: float | None) -> float | None:
+    """As SQLite gives it back: it does not keep the sign of a zero."""
+    return None if value is None else value + 0.0
+
+
+def verdict_crc(row: Row) -> int:
+    """Checksum of a row of `feedback` or `labels`."""
+    return int(crc32c(msgspec.msgpack.encode(row)))
 
 
 def _learned(connection: sqlite3.Connection, name: str) -> bytes | None:

@@ -169,17 +169,21 @@ def response_backend(directory: Path, response_id: str, caller: str | None) -> s
     return None
 
 
-def spend(directory: Path, *, since_us: int | None = None) -> list[Json]:
-    """What was spent by route and backend, the dearest first. Unknown costs are counted apart."""
-    totals: dict[tuple[str | None, str | None], list[float]] = {}
+def spend(directory: Path, *, since_us: int | None = None, daily: bool = False) -> list[Json]:
+    """What was spent by route and backend, the dearest first. Unknown costs are counted apart.
+
+    With `daily` a row for each UTC day besides, oldest day first.
+    """
+    totals: dict[tuple[str, str | None, str | None], list[float]] = {}
     condition, values = Filter(since_us).clause()
     for _, path in _days_since(directory, since_us):
         with closing(open_for_reading(path)) as connection:
-            for route, backend, *sums in connection.execute(_spend_sql(condition), values):
-                total = totals.setdefault((route, backend), [0.0] * len(sums))
-                totals[route, backend] = [a + b for a, b in zip(total, sums, strict=True)]
+            for day, route, backend, *sums in connection.execute(_spend_sql(condition), values):
+                name = (day if daily else "", route, backend)
+                total = totals.setdefault(name, [0.0] * len(sums))
+                totals[name] = [a + b for a, b in zip(total, sums, strict=True)]
     rows = [_spend_row(key, sums) for key, sums in totals.items()]
-    return sorted(rows, key=lambda row: -row["cost_usd"])
+    return sorted(rows, key=lambda row: (row.get("day", ""), -row["cost_usd"]))
 
 
 def follow(
@@ -341,11 +345,14 @@ _SPEND_SUMS: Final = {
 
 def _spend_sql(condition: str) -> str:
     sums = ", ".join(_SPEND_SUMS.values())
-    return f"select route, backend, {sums} from requests where {condition} group by 1, 2"
+    day = "strftime('%Y-%m-%d', ts_us / 1000000, 'unixepoch')"
+    return f"select {day}, route, backend, {sums} from requests where {condition} group by 1, 2, 3"
 
 
-def _spend_row(key: tuple[str | None, str | None], sums: Sequence[float]) -> dict[str, Any]:
-    row: dict[str, Any] = {"route": key[0], "backend": key[1]}
+def _spend_row(key: tuple[str, str | None, str | None], sums: Sequence[float]) -> dict[str, Any]:
+    day, route, backend = key
+    row: dict[str, Any] = {"day": day} if day else {}
+    row |= {"route": route, "backend": backend}
     for name, value in zip(_SPEND_SUMS, sums, strict=True):
         row[name] = float(value) if name == "cost_usd" else int(value)
     priced = row["requests"] - row["unknown_cost"]

@@ -8,6 +8,7 @@ as 0 and 1 (`+True` is 1, at half the price of a call); `None` stays null.
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
+from math import isnan
 from typing import Final
 
 import msgspec
@@ -240,6 +241,23 @@ def attempt_row(attempt: AttemptRecord, *, seq: int, number: int, body: int | No
 def row_crc(request: Row, decisions: Sequence[Row], attempts: Sequence[Row]) -> int:
     """Checksum of a request with its children, as `verify` computes it from the tables."""
     return int(crc32c(_encode((request, decisions, attempts))))
+
+
+def fits_column(value: Value) -> bool:
+    """SQLite can hold it: its integers have 64 bits, its text is UTF-8, it knows no NaN."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    if isinstance(value, float):
+        return not isnan(value)
+    return not isinstance(value, str) or value.isascii() or _is_utf8(value)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _json(value: object) -> str | None:

@@ -76,7 +76,7 @@ def feedback_json(row: sqlite3.Row, *, bodies: bool) -> Json:
         "name": row["name"],
         "value": row["text"] if row["num"] is None else row["num"],
         "source": row["source"],
-        "caller": row["caller"],
+        "caller": row["caller"] if "caller" in row.keys() else None,  # noqa: SIM118 (a Row)
     }
     if bodies and row["demonstration"] is not None:
         found["demonstration"] = _parsed(bytes(row["demonstration"]))

@@ -1,8 +1,9 @@
 """Is the memory whole? Every checksum there is, and the sums that must agree.
 
 Journal: each frame's checksum and sequence. Store: SQLite's own structure check, children with
-their parents, the rows folded against the rows there; `deep` besides reads every body and row
-and computes its checksum and hashes again. Nothing is changed; a running keeper is not disturbed.
+their parents, the rows folded against the rows there; `deep` besides reads every body and row,
+verdicts included, and computes its checksum and hashes again. Nothing is changed; a running
+keeper is not disturbed.
 """
 
 import sqlite3
@@ -17,13 +18,16 @@ from crc32c import crc32c
 
 from .day_store import ORPHAN_PARTS
 from .frames import TORN_TAIL, Damage, Frame
-from .learning_store import folded_bytes
+from .learning_store import FEEDBACK_COLUMNS, LABEL_COLUMNS, folded_bytes, verdict_crc
 from .rows import ATTEMPT_COLUMNS, CODEC_RAW, DECISION_COLUMNS, REQUEST_COLUMNS, row_crc
 from .segment_file import JOURNAL_FOLDER
 from .segments import SegmentReader, describe, list_segments
 from .store import DAMAGED_SUFFIX, LEARNING_FILE, day_files, has_schema, open_for_reading
 
 PROBLEMS_MAX: Final = 1000  # a file that is wrong throughout need not fill the screen twice
+
+_HAS_CHECKSUM: Final = "select count(*) from pragma_table_info('{}') where name = 'row_crc'"
+_VERDICTS: Final = {"feedback": FEEDBACK_COLUMNS, "labels": LABEL_COLUMNS}
 
 NOT_PROMISED: Final = frozenset((ORPHAN_PARTS,))
 """Gaps of answers that were cut off with their worker: nobody was told they are kept."""
@@ -35,6 +39,8 @@ class VerifyReport:
 
     records: int = 0
     bodies: int = 0
+    verdicts: int = 0
+    """Feedback and labels."""
     segments: int = 0
     frames: int = 0
     unfolded_bytes: int = 0
@@ -65,7 +71,9 @@ def verify(
     learning = directory / LEARNING_FILE
     if learning.exists():
         progress(learning.name)
-        _check_file(learning, report, lambda c, p: _check_learning(c, p, report), deep=deep)
+        _check_file(
+            learning, report, lambda c, p: _check_learning(c, p, report, deep=deep), deep=deep
+        )
     del report.problems[PROBLEMS_MAX:]
     return report
 
@@ -156,10 +164,28 @@ def _check_day(
         report.problems += [f"{name}: {line}" for line in _row_problems(connection)]
 
 
-def _check_learning(connection: sqlite3.Connection, path: Path, report: VerifyReport) -> None:
+def _check_learning(
+    connection: sqlite3.Connection, path: Path, report: VerifyReport, *, deep: bool
+) -> None:
+    report.verdicts += sum(
+        _number(connection, f"select count(*) from {table}") for table in _VERDICTS
+    )
+    if deep:
+        report.problems += [f"{path.name}: {line}" for line in _verdict_problems(connection)]
     unread = _number(connection, "select count(*) from unread_frames")
     if unread:
         report.notes.append(f"{path.name}: {unread} frames of a later version are kept unread")
+
+
+def _verdict_problems(connection: sqlite3.Connection) -> Iterator[str]:
+    """Feedback and labels against their rows' checksums."""
+    for table, columns in _VERDICTS.items():
+        if not _number(connection, _HAS_CHECKSUM.format(table)):
+            continue  # of an earlier version, and nobody has written since
+        rows = connection.execute(f"select {','.join(columns)}, row_crc from {table}")
+        for *values, checksum in rows:
+            if checksum is not None and verdict_crc(tuple(values)) != checksum:
+                yield f"{table} {values[0]}: row checksum differs"
 
 
 def _body_problems(connection: sqlite3.Connection) -> Iterator[str]:

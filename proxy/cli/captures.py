@@ -48,13 +48,13 @@ def command(
       pointsman captures --label task=extract-1 --since 1d
       pointsman captures --json --bodies --since 1h > captures.jsonl
     """
+    from proxy.teaching import catch_up
     from telemetry import queries
-    from telemetry.catch_up import ensure_folded
 
     if bodies and not as_json:
         raise click.UsageError("--bodies needs --json: they do not fit into a table")
     directory = read_config(config).capture.directory
-    ensure_folded(directory)
+    catch_up(directory)
     since_us = None if since is None else int(since * 1_000_000)
     now = queries.folded_until(directory)
     found = queries.captures(
@@ -132,7 +132,7 @@ def number(value: int | None) -> str:
 
 def _fold_and_go_on(directory: Path) -> bool:
     """Where no keeper runs, somebody has to fold what comes; never stops."""
-    from telemetry.catch_up import ensure_folded
+    from proxy.teaching import catch_up
 
-    ensure_folded(directory)
+    catch_up(directory)
     return False

@@ -60,10 +60,10 @@ def command(
       pointsman export --format openai-chat --output dataset.jsonl
     """
     from learning.export import export
-    from telemetry.catch_up import ensure_folded
+    from proxy.teaching import catch_up
 
     directory = read_config(config).capture.directory
-    ensure_folded(directory)
+    catch_up(directory)
     os.umask(0o077)  # prompts and answers: the file is nobody else's business
     try:
         with progress_bar("exporting", is_silent=as_json) as advance:

@@ -20,7 +20,8 @@ COLUMNS = (
 @config_option
 @json_option
 @click.option("--since", type=Ago(), help="Younger than this, as 1h or 2d.")
-def command(config: Path, as_json: bool, since: float | None) -> None:
+@click.option("--daily", is_flag=True, help="A row for each UTC day besides.")
+def command(config: Path, as_json: bool, since: float | None, daily: bool) -> None:
     """Show what was spent, by route and backend, the dearest first.
 
     Requests of unknown cost are counted apart, never as free. Simulated backends are priced as
@@ -29,21 +30,27 @@ def command(config: Path, as_json: bool, since: float | None) -> None:
     \b
     Example:
       pointsman spend --since 1d
+      pointsman spend --daily --since 30d
     """
+    from proxy.teaching import catch_up
     from telemetry import queries
-    from telemetry.catch_up import ensure_folded
 
     directory = read_config(config).capture.directory
-    ensure_folded(directory)
+    catch_up(directory)
     rows: list[dict[str, Any]] = queries.spend(
-        directory, since_us=None if since is None else int(since * 1_000_000)
+        directory, since_us=None if since is None else int(since * 1_000_000), daily=daily
     )
     if as_json:
         for row in rows:
             click.echo(msgspec.json.encode(row))
         return
     total = sum(row["cost_usd"] for row in rows)
-    table("Spend", COLUMNS, map(cells, rows), caption=f"in all {usd(total)}; * simulated")
+    caption = f"in all {usd(total)}; * simulated"
+    if daily:
+        daily_rows = [(row["day"], *cells(row)) for row in rows]
+        table("Spend by day (UTC)", ("day", *COLUMNS), daily_rows, caption=caption)
+    else:
+        table("Spend", COLUMNS, map(cells, rows), caption=caption)
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:

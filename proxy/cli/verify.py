@@ -26,14 +26,14 @@ def command(config: Path, as_json: bool, deep: bool) -> None:
     Example:
       pointsman verify --deep
     """
-    from telemetry.catch_up import ensure_folded
+    from proxy.teaching import catch_up
     from telemetry.errors import StoreError
     from telemetry.verify import verify
 
     directory = read_config(config).capture.directory
     problems = []
     try:
-        ensure_folded(directory)
+        catch_up(directory)
     except StoreError as error:
         problems.append(f"the journal could not be folded: {error}")
     report = verify(directory, deep=deep, progress=_progress(is_silent=as_json))
@@ -57,8 +57,9 @@ def _print(report: "VerifyReport") -> None:
         click.echo(printable(f"note: {note}"))
     for problem in report.problems:
         click.echo(printable(f"PROBLEM: {problem}"))
+    verdicts = f", {report.verdicts} verdicts" if report.verdicts else ""
     click.echo(
-        f"{report.records} records, {report.bodies} bodies; "
+        f"{report.records} records, {report.bodies} bodies{verdicts}; "
         f"{report.segments} journal segments with {report.unfolded_bytes} bytes to fold: "
         + ("whole" if report.is_whole else f"{len(report.problems)} problems")
     )

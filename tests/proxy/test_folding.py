@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,51 @@ def test_an_error_is_counted_and_the_fold_goes_on(
     async def work(folding: Folding) -> None:
         await until(lambda: folding.folded == 3)
         assert (folding.failures, "disk is full" in str(folding.last_error)) == (1, True)
+
+    asyncio.run(folding_for(tmp_path, work))
+
+
+def test_old_days_are_dropped_although_the_fold_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "capture-2001-01-01.db"
+
+    def fail(folder: Folder) -> object:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def run() -> int:
+        folding = Folding(tmp_path, keep_s=86_400.0, share=lambda data: None)
+        await folding.open()
+        old.touch()
+        task = asyncio.get_running_loop().create_task(folding.run())
+        await until(lambda: not old.exists())
+        task.cancel()
+        await asyncio.wait([task])
+        await folding.finish(5.0)
+        return folding.failures
+
+    monkeypatch.setattr(Folder, "fold_once", fail)
+    assert asyncio.run(run()) >= 1
+
+
+def test_a_store_that_cannot_be_opened_now_is_opened_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[Exception] = [OSError(28, "no space"), sqlite3.OperationalError("disk is full")]
+    whole = Folder.__init__
+
+    def fail_at_first(*words: Any, **named: Any) -> None:
+        if errors:
+            raise errors.pop()
+        whole(*words, **named)
+
+    monkeypatch.setattr(Folder, "__init__", fail_at_first)
+    monkeypatch.setattr("proxy.folding.RETRY_S", 0.01)
+    write(tmp_path, answered(3))
+
+    async def work(folding: Folding) -> None:
+        assert folding.failures == 1
+        await until(lambda: folding.folded == 3)
 
     asyncio.run(folding_for(tmp_path, work))
 

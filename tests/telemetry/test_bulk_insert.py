@@ -42,3 +42,5 @@ def test_rows_of_another_length_are_refused():
 
 def test_the_statement_names_its_columns():
     assert insert_statement("t", ("a", "b")) == "insert into t(a,b) values (?,?)"
+    ignoring = insert_statement("t", ("a",), known="ignore")
+    assert ignoring == "insert or ignore into t(a) values (?)"

@@ -17,6 +17,13 @@ def test_folds_itself_where_nobody_does(tmp_path):
     assert len(list(captures(tmp_path))) == 1
 
 
+def test_the_caller_may_fold_in_its_own_way(tmp_path):
+    write_journal(tmp_path, [make_record()])
+    folded = []
+    ensure_folded(tmp_path, fold=folded.append)
+    assert folded == [tmp_path]
+
+
 def test_a_directory_with_nothing_in_it_is_left_alone(tmp_path):
     ensure_folded(tmp_path / "missing")
     assert not (tmp_path / "missing").exists()

@@ -1,8 +1,9 @@
 import msgspec
+import pytest
 
 from telemetry.fold_batch import FoldBatch, Source
 from telemetry.frames import Damage, Frame, Kind
-from telemetry.record import BodyPart, EventRecord
+from telemetry.record import BodyPart, EventRecord, FeedbackRecord, LabelRecord
 from tests.support.records import make_record
 
 SOURCE = Source("a.seg", "here", 2, "writer", 1_700_000_000_000_000)
@@ -60,6 +61,23 @@ def test_a_record_of_no_day_there_is_is_kept_as_it_is():
     assert [row[4] for row in batch.learning.unread] == [
         msgspec.msgpack.encode(record), msgspec.msgpack.encode(imported),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [
+        (Kind.FEEDBACK, FeedbackRecord("f", "r", 1 << 63, "thumb")),
+        (Kind.FEEDBACK, FeedbackRecord("f", "r", 1, "thumb", number=float("nan"))),
+        (Kind.LABEL, LabelRecord("l", "r", b"h", "human", 1, sample_no=1 << 63)),
+        (Kind.EVENT, EventRecord(1, "x", 1, 1 << 63)),
+    ],
+)
+def test_a_verdict_the_table_cannot_hold_is_kept_as_it_is(kind, verdict):
+    batch = sort(frame(kind, verdict))
+    assert (batch.verdicts, batch.learning.feedback, batch.learning.labels) == (0, [], [])
+    assert [(row[2], row[4]) for row in batch.learning.unread] == [
+        (kind, msgspec.msgpack.encode(verdict)),
+    ]
 
 
 def test_what_cannot_be_read_is_kept_as_it_is():

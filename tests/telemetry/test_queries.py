@@ -175,6 +175,12 @@ def test_spend_adds_up_over_days_and_never_takes_unknown_for_nothing(tmp_path):
     }  # fmt: skip
     assert {name: second[name] for name in expected} == expected
     assert [row["requests"] for row in spend(tmp_path, since_us=NOW_S * 1_000_000)] == [1, 2]
+    assert "day" not in dearest
+    daily = spend(tmp_path, daily=True)
+    assert [(row["day"], row["backend"], row["requests"]) for row in daily] == [
+        ("2025-10-08", "local", 1), ("2025-10-09", "gpt-4", 1), ("2025-10-09", "local", 2),
+    ]  # fmt: skip
+    assert sum(row["cost_usd"] for row in daily) == 2.75
 
 
 def test_follow_sees_what_is_folded_from_now_on(tmp_path):

@@ -1,3 +1,4 @@
+import sqlite3
 from hashlib import sha256
 
 import pytest
@@ -13,6 +14,7 @@ from telemetry.rows import (
     REQUEST_COLUMNS,
     attempt_row,
     candidate_rows,
+    fits_column,
     input_hash,
     request_row,
     row_crc,
@@ -90,6 +92,22 @@ def test_a_body_that_asks_nothing_has_no_input_hash(body):
 @given(st.binary(max_size=400))
 def test_no_body_makes_the_input_hash_fail(body):
     input_hash(body)
+
+
+@given(st.none() | st.integers(-(1 << 70), 1 << 70) | st.floats() | st.text() | st.binary())
+def test_what_fits_a_column_can_be_stored_and_read_back(value):
+    connection = sqlite3.connect(":memory:")
+    try:
+        [(found,)] = connection.execute("select ?", (value,))
+    except (OverflowError, UnicodeEncodeError):
+        assert not fits_column(value)
+    else:
+        assert fits_column(value) == (found == value)
+    connection.close()
+
+
+def test_a_lone_surrogate_fits_no_column():
+    assert not fits_column("\ud800")
 
 
 def test_the_row_checksum_covers_children():

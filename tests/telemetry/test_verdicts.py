@@ -51,6 +51,13 @@ def test_a_demonstration_of_another_writer_is_shown_as_text(tmp_path):
     assert feedback_of(tmp_path, "a")[0]["demonstration"] == "not \ufffdjson"
 
 
+def test_a_store_of_an_earlier_version_names_no_caller(tmp_path):
+    keep_feedback(tmp_path, said("a", caller="billing"))
+    with closing(sqlite3.connect(tmp_path / "learning.db")) as connection:
+        connection.execute("alter table feedback drop column caller")
+    assert feedback_of(tmp_path, "a")[0]["caller"] is None
+
+
 def test_a_store_without_feedback_has_none(tmp_path):
     assert feedback_of(tmp_path / "missing", "a") == []
     with closing(FeedbackReader(tmp_path)) as reader:

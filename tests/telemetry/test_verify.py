@@ -1,10 +1,13 @@
 import asyncio
 import sqlite3
+from contextlib import closing
 
 import pytest
 
 from telemetry.fold import Folder
+from telemetry.ids import new_id
 from telemetry.journal import Journal
+from telemetry.record import FeedbackRecord, LabelRecord
 from telemetry.segments import list_segments
 from telemetry.store import day_files
 from telemetry.verify import verify
@@ -87,6 +90,53 @@ def test_a_file_that_is_no_database_is_a_problem_not_an_end(tmp_path):
     report = verify(tmp_path)
     assert any("capture-2020-01-01.db" in line for line in report.problems)
     assert report.records == 1
+
+
+def keep_verdicts(directory):
+    async def write():
+        journal = Journal(directory, node="n", worker=0, loop=asyncio.get_running_loop())
+        journal.append_feedback(
+            FeedbackRecord(new_id(), new_id(), 1, "thumb", -0.0, "no", b'{"a":1}', tags={"a": "b"})
+        )
+        journal.append_label(LabelRecord(new_id(), new_id(), b"h", "teacher", 1, score=0.5))
+        journal.close()
+
+    asyncio.run(write())
+    fold(directory)
+
+
+def test_verdicts_are_counted_and_covered(tmp_path):
+    keep_verdicts(tmp_path)
+    report = verify(tmp_path, deep=True)
+    assert (report.is_whole, report.verdicts) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    ("sql", "table"),
+    [
+        ("update feedback set num = 1.0", "feedback"),
+        ("update feedback set caller = 'somebody'", "feedback"),
+        ("update feedback set demonstration = x'00'", "feedback"),
+        ("update labels set source = 'human'", "labels"),
+        ("update labels set score = null", "labels"),
+    ],
+)
+def test_deep_finds_verdicts_that_were_changed(tmp_path, sql, table):
+    keep_verdicts(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "learning.db")) as connection, connection:
+        connection.execute(sql)
+    (problem,) = verify(tmp_path, deep=True).problems
+    assert f"learning.db: {table} " in problem
+    assert "row checksum differs" in problem
+    assert verify(tmp_path).is_whole
+
+
+def test_verdicts_of_others_and_of_an_earlier_version_have_no_checksum(tmp_path):
+    keep_verdicts(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "learning.db")) as connection, connection:
+        connection.execute("update feedback set name = 'x', row_crc = null")
+        connection.execute("alter table labels drop column row_crc")
+    assert verify(tmp_path, deep=True).is_whole
 
 
 def test_damage_in_a_segment_is_found_before_it_is_folded(tmp_path):

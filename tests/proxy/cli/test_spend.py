@@ -1,6 +1,7 @@
 """`pointsman spend`."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,14 @@ def test_people_get_a_table_with_the_sum(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["spend", "--config", str(config)])
     assert result.exit_code == 0
     assert "in all $0.004" in result.output
+
+
+def test_by_day_where_it_is_asked_for(tmp_path: Path) -> None:
+    yesterday = int(time.time() - 86_400) * 1_000_000
+    config = config_with(tmp_path, kept(), kept(ts_us=yesterday, cost_usd=0.5))
+    result = CliRunner().invoke(cli, ["spend", "--daily", "--json", "--config", str(config)])
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["cost_usd"] for row in rows] == [0.5, 0.002]
+    assert rows[0]["day"] < rows[1]["day"]
+    table = CliRunner().invoke(cli, ["spend", "--daily", "--config", str(config)]).output
+    assert rows[0]["day"][:8] in table.replace("…", "")
