@@ -67,7 +67,7 @@ def test_every_yaml_example_is_accepted(block: Block) -> None:
 def test_the_shipped_configuration_has_no_fault_and_no_warning() -> None:
     configuration = load_configuration(ROOT / "config.yaml", environment={})
     assert configuration.warnings == ()
-    assert {"gpt-4", "o3-mini", "local"} == set(configuration.backends)
+    assert {"gpt-4", "o3-mini", "local", "claude"} == set(configuration.backends)
     assert all(backend.is_simulated for backend in configuration.backends.values())
     assert configuration.policy.route_for("auto", {}) is not None
     assert all(route.require.error is None for route in configuration.policy.routes)
@@ -81,11 +81,12 @@ def test_init_writes_the_shipped_configuration() -> None:
 def test_the_lines_to_change_for_a_real_provider_are_accepted() -> None:
     shipped = (ROOT / "config.yaml").read_text("utf-8")
     real = re.findall(r"^  (\S+): +# (\{.*\})$", shipped, re.MULTILINE)
-    assert len(real) == 3
+    assert len(real) == 4
     backends = "\n".join(f"  {name}: {line}" for name, line in real)
     text = f"backends:\n{backends}\nroutes: {{default: {{candidates: local}}}}\n"
     configuration = load(text, ROOT / "config.yaml")
-    assert {backend.adapter for backend in configuration.backends.values()} == {"openai"}
+    adapters = {backend.adapter for backend in configuration.backends.values()}
+    assert adapters == {"openai", "anthropic"}
 
 
 def test_the_interfaces_page_beside_the_project_is_accepted() -> None:
