@@ -13,6 +13,7 @@ from pathlib import Path
 
 from telemetry.lock import DirectoryLock
 from telemetry.logs import log
+from telemetry.reserve import give_room, keep_room
 
 from .active import Active, read_active, write_active
 from .configuration import Configuration
@@ -34,6 +35,7 @@ def serve(configuration: Configuration, *, workers: int) -> int:
     os.umask(0o077)
     _set_limits()
     directory = configuration.capture.directory
+    give_room(directory)
     inherited = take_inheritance()
     lock = DirectoryLock(directory, "serve")
     if inherited is not None:
@@ -47,6 +49,7 @@ def serve(configuration: Configuration, *, workers: int) -> int:
             handover = _prepare(configuration, workers)
         try:
             write_running(handover)
+            keep_room(directory)
             log("starting", workers=workers, policy=configuration.policy.digest)
             succession = Succession(handover, lock.descriptor, own_command())
             return _supervise(configuration, handover, succession, inherited)
