@@ -208,10 +208,11 @@ class DataPlane:
     ) -> Served:
         """What is not routed: answered here, passed through, or refused."""
         path, method = head.path, head.method
+        if (path == FEEDBACK_PATH and method == b"POST") or (
+            path.startswith(DECISIONS_PREFIX) and method == b"GET"
+        ):
+            return AboutEarlier(self, client, head, caller)
         if own_method(path) == method:
-            is_earlier = path == FEEDBACK_PATH or path.startswith(DECISIONS_PREFIX)
-            if is_earlier:
-                return AboutEarlier(self, client, head, caller)
             return Reply(self, client, head)
         passage = passage_of(head, self.wiring.configuration.passthrough)
         if passage is not None:
