@@ -1,12 +1,15 @@
 """What tells requests apart: labels, task, conversation. The same for every API.
 
 Labels come from headers and from the body's `metadata`; a task is what requests of one kind have
-in common, a conversation what requests of one talk do.
+in common, a conversation what requests of one talk do. Both are told by a hash that is fast
+rather than hard to forge (xxh3: 0.1 us a KB where BLAKE2b takes 0.9, and 1 ms for 20 MB): whoever
+made two talks of their own collide would keep them together, and no more.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
-from hashlib import blake2b
+
+from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 
 LABELS_MAX = 16  # as many as OpenAI's metadata holds
 LABEL_BYTES_MAX = 128
@@ -48,25 +51,23 @@ def conversation_of(header: str | None, caller: str | None, system: bytes, user:
     """The header's word, else a hash of caller, system prompt and first words of the user."""
     if header:
         encoded = header.encode("utf-8", "surrogatepass")
-        return header if len(encoded) <= CONVERSATION_BYTES_MAX else _digest(16, encoded)
+        return header if len(encoded) <= CONVERSATION_BYTES_MAX else xxh3_128_hexdigest(encoded)
     name = caller.encode("utf-8", "surrogatepass") if caller else b""
     framed = b"%d:%b%d:%b%d:%b" % (len(name), name, len(system), system, len(user), user)
-    return blake2b(framed, digest_size=16).hexdigest()
+    return xxh3_128_hexdigest(framed)
 
 
 def task_of(system: bytes, names: bytes) -> str:
     """A hash of what makes requests alike: the system prompt and the tools' names."""
     if len(system) + len(names) <= TASK_BYTES_KEPT:
         return _kept_task(system, names)
-    return _digest(8, system, names)
+    return _task_of(system, names)
 
 
 @lru_cache(maxsize=TASKS_KEPT)
 def _kept_task(system: bytes, names: bytes) -> str:
-    return _digest(8, system, names)
+    return _task_of(system, names)
 
 
-def _digest(size: int, *parts: bytes) -> str:
-    """Hex of BLAKE2b over length-prefixed parts, so that no two lists of parts collide."""
-    framed = b"".join([b"%d:%b" % (len(part), part) for part in parts])
-    return blake2b(framed, digest_size=size).hexdigest()
+def _task_of(system: bytes, names: bytes) -> str:
+    return xxh3_64_hexdigest(b"%d:%b%b" % (len(system), system, names))
