@@ -14,8 +14,9 @@ import asyncio
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
+from adapters.adapter import Prepared
 from adapters.answer_reader import AnswerReader
-from adapters.target import Prepared, Target
+from adapters.target import Target
 from policies.identity import read_labels
 from telemetry.ids import new_id
 from telemetry.record import RequestRecord, Status
