@@ -208,7 +208,7 @@ def _retry_delay_s(
 ) -> float | None:
     """How long to wait before asking the same backend again; None where that is ruled out."""
     last, attempt = outcomes[-1], len(outcomes)
-    if not last.retryable or last.failure == "timeout":
+    if not last.retryable or last.failure in ("timeout", "full"):
         return None
     if last.failure == "connect" and attempt > 1 and outcomes[-2].failure == "connect":
         return None

@@ -150,6 +150,13 @@ def overloaded() -> DownstreamError:
     return _try_later("overloaded", message)
 
 
+def too_many_of_key() -> DownstreamError:
+    """429: `limits.in_flight_per_key` is reached."""
+    message = "Too many requests in flight with this key; try again shortly."
+    headers = ((b"retry-after", b"1"),)
+    return DownstreamError(429, "requests", "rate_limit_exceeded", message, headers=headers)
+
+
 def no_backend(why: str) -> DownstreamError:
     """503: no backend can be used for this request."""
     return _try_later("no_backend", f"No backend can serve this request: {why}")

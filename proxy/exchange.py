@@ -124,9 +124,18 @@ class Exchange:
             error = self.plane.refusal_of(self, self.head)
             if error is not None:
                 self.refuse(error)
-            else:
+            elif not self.plane.admission.holds(self):
                 self._decide(body)
         except Exception as error:  # noqa: BLE001 - the boundary of one request: a 500, and only its own
+            self.plane.crashed(self, error)
+
+    def begin_late(self) -> None:
+        """There is room now."""
+        if self._is_over or self.body is None:
+            return
+        try:
+            self._decide(self.body)
+        except Exception as error:  # noqa: BLE001 - the boundary of one request
             self.plane.crashed(self, error)
 
     def refuse(self, error: DownstreamError) -> None:

@@ -3,7 +3,7 @@
 import ipaddress
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pointsman import decoding
@@ -16,6 +16,8 @@ BODY_BYTES = 20 << 20  # WIRE: default limit of one request body
 BODY_BYTES_MAX = 1 << 30
 IN_FLIGHT = 20_000
 IN_FLIGHT_MAX = 1_000_000
+QUEUE_MAX_S = 0.1
+"""Who waits longer is better told so: clients come back by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,19 @@ class Limits:
 
     body_bytes: int = BODY_BYTES
     in_flight: int = IN_FLIGHT
+    in_flight_per_key: int | None = None
+    """Of one caller; shared in the same way."""
+    queue_s: float = 0.0
+    """How long a request waits for room before it is refused."""
+
+    def share(self, workers: int) -> "Limits":
+        """One worker's part; at least one request."""
+        per_key = self.in_flight_per_key
+        return replace(
+            self,
+            in_flight=max(1, self.in_flight // workers),
+            in_flight_per_key=None if per_key is None else max(1, per_key // workers),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +140,15 @@ def load_admin(
 
 
 def load_limits(node: Node | None, *, findings: Findings) -> Limits:
-    """`{body: 20MiB, in_flight: 20000}`."""
+    """`{body: 20MiB, in_flight: 20000, in_flight_per_key: 500, queue: 50ms}`."""
     if node is None:
         return Limits()
     section = Section(node, findings, "limits")
     limits = Limits(
         section.read("body", _body_bytes, BODY_BYTES),
         section.read("in_flight", decoding.integer(1, IN_FLIGHT_MAX), IN_FLIGHT),
+        section.read("in_flight_per_key", decoding.integer(1, IN_FLIGHT_MAX)),
+        section.read("queue", _queue_s, 0.0),
     )
     section.done()
     return limits
@@ -243,6 +260,13 @@ def _body_bytes(node: Node) -> int:
     if not 1 <= size <= BODY_BYTES_MAX:
         raise ValueError(f"{size} bytes is not between 1 B and {BODY_BYTES_MAX >> 30} GiB")
     return size
+
+
+def _queue_s(node: Node) -> float:
+    span_s = decoding.duration_s(node)
+    if not 0 <= span_s <= QUEUE_MAX_S:
+        raise ValueError(f"{span_s:g} s is not between 0ms and {QUEUE_MAX_S * 1000:g}ms")
+    return span_s
 
 
 def _host(node: Node) -> str:

@@ -93,7 +93,7 @@ class Passing:
         self._is_counted = True
         self.plane.exchange_began(self)
         try:
-            error = self._failed or self.plane.admission_error(self.head)
+            error = self._failed or self.plane.admission_error(self.head, self.caller)
             if error is not None:
                 self.refuse(error)
             elif self._passage.response_id is not None:

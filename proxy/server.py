@@ -23,6 +23,7 @@ from telemetry.metrics import Counters
 from telemetry.record import RequestRecord
 
 from . import errors
+from .admission import Admission
 from .attempt import Attempt
 from .configuration import Configuration
 from .counting import Counting
@@ -70,7 +71,7 @@ class DataPlane:
         self.watch = Watch(loop, worker=worker, on_change=self._take_unavailable)
         self.body_bytes_max = 0
         self.known_heads: dict[bytes, RequestHead] = {}
-        self.in_flight = 0
+        self.admission = Admission(loop)
         self.is_ready = False
         self.date = b""
         self.counting = Counting()
@@ -88,6 +89,11 @@ class DataPlane:
     def __repr__(self) -> str:
         return f"<DataPlane worker={self.worker} in_flight={self.in_flight}>"
 
+    @property
+    def in_flight(self) -> int:
+        """Requests being served, and those that wait for room."""
+        return self.admission.in_flight
+
     # -- what the worker process uses ---------------------------------------------------------
 
     def configure(self, configuration: Configuration, keys: Keys | None) -> None:
@@ -101,6 +107,7 @@ class DataPlane:
         self.world = World(self.world.learned, self.wiring.in_flight, self.watch.unavailable)
         self._is_configured = True
         self.body_bytes_max = configuration.limits.body_bytes
+        self.admission.configure(configuration.limits)
         if before is not None:
             before.close_pools_not_in(self.wiring)
 
@@ -228,27 +235,25 @@ class DataPlane:
         if exchange.endpoint is None:
             allowed = allowed_methods(head.path)
             return errors.method_not_supported(allowed) if allowed else errors.unknown_url()
-        return self.admission_error(head)
+        return self.admission_error(head, exchange.caller)
 
-    def admission_error(self, head: RequestHead) -> DownstreamError | None:
+    def admission_error(self, head: RequestHead, caller: str | None) -> DownstreamError | None:
         """Why there is no room for a request that could be served, if there is none."""
         encoding = head.fields.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             return errors.unsupported_encoding()
-        if self.in_flight > self.wiring.configuration.limits.in_flight:
-            return errors.overloaded()
         if self.journal.is_refusing:
             return errors.capture_unavailable()
-        return None
+        return self.admission.refusal(caller)
 
     def exchange_began(self, exchange: Exchange | Passing) -> None:
         """A whole request is being served."""
-        self.in_flight += 1
+        self.admission.enter(exchange.caller)
 
     def exchange_ended(self, record: RequestRecord, *, counted: bool) -> None:
         """It has been answered, or its client is gone."""
         if counted:
-            self.in_flight -= 1
+            self.admission.leave(record.id, record.caller)
         self.counting.request(record)
 
     def attempt_ended(self, attempt: Attempt) -> None:

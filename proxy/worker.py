@@ -52,10 +52,14 @@ class Worker:
     def take_up(self, active: Active, configuration: Configuration, keys: Keys | None) -> None:
         """Swap the configuration in; requests under way keep the one they began with."""
         count = len(self.handover.worker_sockets)
-        limits = replace(
-            configuration.limits, in_flight=max(1, configuration.limits.in_flight // count)
+        mine = replace(
+            configuration,
+            limits=configuration.limits.share(count),
+            backends={
+                name: replace(backend, in_flight_max=max(1, backend.in_flight_max // count))
+                for name, backend in configuration.backends.items()
+            },
         )
-        mine = replace(configuration, limits=limits)
         mine = mine.with_simulator(self.handover.simulator_address)
         if self.tls is not None and configuration.listen.tls is not None:
             load_certificate(self.tls, configuration.listen.tls)

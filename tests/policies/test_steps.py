@@ -151,6 +151,10 @@ def test_does_not_wait_past_the_deadline():
     assert found == GiveUp(0, "status 429, nobody left to ask")
 
 
+def test_a_full_backend_is_not_waited_for():
+    assert step(PLAIN, wire("full")) == GiveUp(0, "full, nobody left to ask")
+
+
 def test_a_connection_refused_twice_is_not_tried_a_third_time():
     assert step(PLAIN, wire("connect")).kind == "retry"
     twice = [wire("connect"), wire("connect", kind="retry")]

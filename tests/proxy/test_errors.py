@@ -23,6 +23,7 @@ TABLE: list[tuple[DownstreamError, int, str, str | None]] = [
     (errors.expectation_failed(), 417, INVALID, "bad_request"),
     (errors.headers_too_large(), 431, INVALID, "headers_too_large"),
     (errors.overloaded(), 503, SERVER, "overloaded"),
+    (errors.too_many_of_key(), 429, "requests", "rate_limit_exceeded"),
     (errors.no_backend("words"), 503, SERVER, "no_backend"),
     (errors.capture_unavailable(), 503, SERVER, "capture_unavailable"),
     (errors.upstream_error("words"), 502, SERVER, "upstream_error"),

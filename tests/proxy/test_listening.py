@@ -109,6 +109,11 @@ def test_reads_limits_and_their_defaults() -> None:
     findings = Findings()
     assert load_limits(None, findings=findings) == Limits(20 << 20, 20_000)
     assert load_limits(node("{body: 1MiB, in_flight: 7}"), findings=findings) == Limits(1 << 20, 7)
+    found = load_limits(node("{in_flight_per_key: 9, queue: 50ms}"), findings=findings)
+    assert (found.in_flight_per_key, found.queue_s) == (9, 0.05)
+    assert found.share(2) == Limits(in_flight=10_000, in_flight_per_key=4, queue_s=0.05)
+    assert Limits(in_flight=1, in_flight_per_key=1).share(4).in_flight_per_key == 1
+    assert Limits().share(2).in_flight_per_key is None
     assert findings.errors == []
     load_limits(node("{body: 2GiB}"), findings=findings)
     load_limits(node("{bodies: 1MiB}"), findings=findings)

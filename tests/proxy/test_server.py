@@ -359,7 +359,7 @@ def test_a_defect_of_ours_costs_one_request_only(
 
 
 def test_draining_ends_what_is_under_way_and_lets_go_of_the_rest(tmp_path: Path) -> None:
-    script = [request, whole_answer(), request, stall(0.3), whole_answer(), until_closed]
+    script = [request, whole_answer(), request, stall(1.0), whole_answer(), until_closed]
     with (
         ScriptedUpstream(script) as up,
         Plane(tmp_path, one_backend(up.base_url)) as plane,
@@ -380,6 +380,19 @@ def test_draining_ends_what_is_under_way_and_lets_go_of_the_rest(tmp_path: Path)
         assert busy.is_closed()
         drained = asyncio.run_coroutine_threadsafe(plane.data_plane.drained(2.0), plane.loop)
         assert drained.result(3.0) is True
+
+
+def test_a_request_on_its_way_when_the_drain_begins_is_answered(tmp_path: Path) -> None:
+    with (
+        ScriptedUpstream([request, whole_answer(), request, whole_answer()]) as up,
+        Plane(tmp_path, one_backend(up.base_url)) as plane,
+        plane.client() as client,
+    ):
+        assert client.ask(ASKED).status == 200
+        plane.call(plane.data_plane.begin_drain)
+        answer = client.ask(ASKED)
+        assert (answer.status, answer.header("connection")) == (200, "close")
+        assert client.is_closed()
 
 
 def test_closing_tells_backends_and_records(tmp_path: Path) -> None:
