@@ -64,7 +64,7 @@ ERROR = event("error", error={"type": "overloaded_error", "message": "Overloaded
 
 @contextmanager
 def serving(
-    tmp_path: Path, *scripts: Script, top: str = ""
+    tmp_path: Path, *scripts: Script, top: str = "", route: str = "on_failure: [b]"
 ) -> Iterator[tuple[list[ScriptedUpstream], Plane]]:
     """A plane in front of claude `a`, `b` behind it, and `gpt`, which speaks OpenAI's protocol."""
     with (
@@ -73,7 +73,7 @@ def serving(
         ScriptedUpstream([request, whole_answer(), until_closed]) as gpt,
     ):
         text = config(
-            "  default: {candidates: [a], on_failure: [b]}\n  gpt-route: {candidates: [gpt]}",
+            f"  default: {{candidates: [a], {route}}}\n  gpt-route: {{candidates: [gpt]}}",
             top=top,
             a=f"adapter: anthropic, base_url: '{a.base_url}', model: claude-a, {PRICE}, "
             "api_key: {env: KEY}",
@@ -262,3 +262,21 @@ def test_openais_errors_from_a_misplaced_server_pass_all_the_same(tmp_path: Path
     script = [*[request, error_answer("503 X")] * 4, until_closed]
     with serving(tmp_path, script) as (_, plane):
         assert say(plane).status == 503
+
+
+JUDGED = "confidence: {from: [schema], accept: 0.5}, escalate: {to: [b], max_steps: 1}"
+
+
+def test_an_answer_cut_at_its_limit_is_not_trusted(tmp_path: Path) -> None:
+    cut = response(WHOLE.replace(b"end_turn", b"max_tokens"))
+    fine = [request, response(WHOLE), until_closed]
+    with serving(tmp_path, [request, cut, until_closed], fine, route=JUDGED) as (_, plane):
+        assert say(plane).body == WHOLE
+        assert plane.only_record().tried == [("primary", "a", None), ("escalation", "b", None)]
+
+
+def test_a_count_of_tokens_is_not_judged(tmp_path: Path) -> None:
+    counted = [request, response(b'{"input_tokens":14}'), until_closed]
+    with serving(tmp_path, counted, route=JUDGED) as (_, plane):
+        assert say(plane, path=COUNT).status == 200
+        assert plane.only_record().tried == [("primary", "a", None)]
