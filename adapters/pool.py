@@ -2,9 +2,11 @@
 
 `start` is O(1) whatever the number of connections. A call takes an idle connection, or waits
 for a new one; more than `backend.in_flight_max` calls at once are refused with the kind `full`.
-Addresses are resolved off the loop, once for all who wait, and kept for `ADDRESSES_FRESH_S`, so a
-slow name server holds up nobody else. Of several addresses each gets its share of the time; the
-one that answered is asked first from then on.
+Addresses are resolved off the loop, once for all who wait. After `ADDRESSES_FRESH_S`, or when
+none of them can be reached, they are looked up again while the old ones serve on, up to
+`ADDRESSES_KEPT_S` where the name server does not answer: it holds up nobody. (The C library
+tells no TTL; this is shorter than most.) Of several addresses each gets its share of the time;
+the one that answered is asked first from then on.
 """
 
 import asyncio
@@ -24,7 +26,8 @@ TLS_TIMEOUT_S = 3.0
 IDLE_MAX_S = 55.0
 """Shorter than the 60 s after which common servers and load balancers hang up."""
 IDLE_CONNECTIONS_MAX = 1024
-ADDRESSES_FRESH_S = 30.0
+ADDRESSES_FRESH_S = 10.0
+ADDRESSES_KEPT_S = 300.0
 NEVER_BEFORE_S = 0.0
 
 Address = tuple[int, str, int]
@@ -158,6 +161,8 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._addresses: list[Address] = []
         self._addresses_until_s = NEVER_BEFORE_S
+        self._found_s = NEVER_BEFORE_S
+        self._why_not_found = ""
         self._resolving: asyncio.Task[None] | None = None
         self._is_closed = False
         self.connections_opened = 0
@@ -233,6 +238,7 @@ class Pool:
                 self._prefer(address)
                 return connection
             last = ConnectionResetError("closed as soon as it was open")
+        self._addresses_until_s = NEVER_BEFORE_S  # it may have moved
         raise _connect_error(last)
 
     # -- inside -------------------------------------------------------------------------------
@@ -252,15 +258,20 @@ class Pool:
             idle.popleft().abort()
 
     async def _resolve(self) -> list[Address]:
-        if self._loop.time() < self._addresses_until_s:
-            return self._addresses
-        if self._resolving is None:
+        now_s = self._loop.time()
+        if now_s >= self._addresses_until_s and self._resolving is None:
             self._resolving = self.spawn(self._look_up())
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await asyncio.shield(self._resolving)
-        except TimeoutError:
-            raise UpstreamError("dns", f"no address of {self.backend.host} in time") from None
+        if self._resolving is not None and now_s - self._found_s >= ADDRESSES_KEPT_S:
+            self._addresses = []
+        if not self._addresses and self._resolving is not None:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await asyncio.shield(self._resolving)
+            except TimeoutError:
+                message = f"no address of {self.backend.host} in time"
+                raise UpstreamError("dns", message) from None
+        if not self._addresses:
+            raise UpstreamError("dns", self._why_not_found)
         return self._addresses
 
     async def _look_up(self) -> None:
@@ -271,14 +282,19 @@ class Pool:
         try:
             found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise UpstreamError("dns", f"cannot resolve {host}: {error}") from None
+            self._why_not_found = f"cannot resolve {host}: {error}"
+            return
         finally:
             self._resolving = None
+        preferred = self._addresses[:1]
         self._addresses = [(entry[0], str(entry[4][0]), port) for entry in found]
-        self._addresses_until_s = self._loop.time() + ADDRESSES_FRESH_S
+        if preferred:
+            self._prefer(preferred[0])
+        self._found_s = self._loop.time()
+        self._addresses_until_s = self._found_s + ADDRESSES_FRESH_S
 
     def _prefer(self, address: Address) -> None:
-        if self._addresses[0] != address and address in self._addresses:
+        if address in self._addresses and self._addresses[0] != address:
             self._addresses.remove(address)
             self._addresses.insert(0, address)
 

@@ -461,6 +461,52 @@ async def test_names_are_looked_up_again_after_a_while(monkeypatch: pytest.Monke
 
 
 @on_uvloop
+async def test_the_old_addresses_serve_while_new_ones_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool_module, "ADDRESSES_FRESH_S", 0.01)
+    monkeypatch.setattr(pool_module, "ADDRESSES_KEPT_S", 0.5)
+    names = Names("127.0.0.1")
+    script: list[Step] = [request, response(b"{}", "connection: close")]
+    async with pool_to(script, host="api.example", names=names) as (pool, _):
+        await ask(pool)
+        names.addresses, names.delay_s = (), 0.1  # slow, and then it knows nothing
+        await asyncio.sleep(0.02)
+        started_s = time.monotonic()
+        assert (await ask(pool)).is_whole
+        assert time.monotonic() - started_s < 0.08
+        await asyncio.sleep(0.15)
+        assert names.asked == 2
+        assert (await ask(pool)).is_whole
+        await asyncio.sleep(0.5)
+        assert (await ask(pool)).kind == "dns"
+
+
+@on_uvloop
+async def test_a_backend_that_moved_is_found_at_the_second_try() -> None:
+    names = Names("127.0.0.2")
+    async with pool_to(SERVE, host="api.example", names=names) as (pool, _):
+        assert (await ask(pool)).kind == "connect"
+        names.addresses = ("127.0.0.1",)
+        assert (await ask(pool)).kind == "connect"
+        assert (await ask(pool)).is_whole
+        assert names.asked == 2
+
+
+@on_uvloop
+async def test_the_address_that_answered_stays_the_first() -> None:
+    names = Names("127.0.0.2", "127.0.0.1")
+    async with pool_to(SERVE, host="api.example", names=names) as (pool, _):
+        assert (await ask(pool)).is_whole
+        assert pool._addresses[0][1] == "127.0.0.1"
+        pool._addresses_until_s = 0.0
+        await pool._resolve()
+        await asyncio.sleep(0.01)
+        assert names.asked == 2
+        assert pool._addresses[0][1] == "127.0.0.1"
+
+
+@on_uvloop
 async def test_an_abort_while_looking_up_leaves_the_others_waiting() -> None:
     names = Names("127.0.0.1", delay_s=0.05)
     async with pool_to(SERVE, host="api.example", names=names) as (pool, _):
