@@ -25,9 +25,9 @@ def read_labels(headers: Mapping[str, str], metadata: object) -> tuple[dict[str,
     for name, value in headers.items():
         ignored += not _take_label(labels, name, value)
     if isinstance(metadata, dict) and metadata:
-        for name, value in metadata.items():
-            if name.lower() not in labels:
-                ignored += not _take_label(labels, name, value)
+        for key, given in metadata.items():  # names of their own: compiled, `value` is text
+            if key.lower() not in labels:
+                ignored += not _take_label(labels, key, given)
     return labels, ignored
 
 
