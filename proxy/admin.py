@@ -144,10 +144,16 @@ class AdminListener:
 
     async def _readyz(self) -> web.Response:
         wanted = len(self.handover.worker_sockets)
-        is_ready = self.hub.connected == wanted and not self.is_draining
-        status = "draining" if self.is_draining else "ready" if is_ready else "starting"
+        status = self._readiness(wanted)
         answer = {"status": status, "workers": self.hub.connected, "wanted": wanted}
-        return _json(answer, status=200 if is_ready else 503)
+        return _json(answer, status=200 if status == "ready" else 503)
+
+    def _readiness(self, wanted: int) -> str:
+        if self.is_draining:
+            return "draining"
+        if self.hub.connected != wanted:
+            return "starting"
+        return "refusing" if self.hub.refusing else "ready"
 
     async def _metrics(self) -> web.Response:
         counters = {**self.hub.counters(), **self._own_metrics()}

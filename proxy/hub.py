@@ -72,6 +72,15 @@ class Member:
             self.writer.write(encode(message))
 
 
+class _State(msgspec.Struct):
+    """What is read of a worker's own picture."""
+
+    ready: bool = True
+
+
+_decode_state = msgspec.json.Decoder(_State).decode
+
+
 class Hub:
     """All workers of this process tree. `generation` is what they should be running."""
 
@@ -132,13 +141,22 @@ class Hub:
                 "generation": member.generation,
                 "state": member.state,
             }
-            for member in sorted(self._members.values(), key=lambda one: (one.worker, one.number))
+            for member in self._in_order()
         }
 
     @property
     def connected(self) -> int:
         """How many workers are there now."""
         return len({worker for worker, _ in self._members})
+
+    @property
+    def refusing(self) -> int:
+        """How many of them say that they are not ready; one being replaced is not asked."""
+        latest = {member.worker: member for member in self._in_order()}
+        return sum(not _decode_state(member.state).ready for member in latest.values())
+
+    def _in_order(self) -> list[Member]:
+        return sorted(self._members.values(), key=lambda member: (member.worker, member.number))
 
     # -- what the keeper sends -------------------------------------------------------------
 

@@ -95,8 +95,8 @@ class Reply:
         if path == b"/healthz":
             return 200, {"status": "ok"}
         if path == b"/readyz":
-            is_ready = self._plane.is_ready
-            return (200 if is_ready else 503), {"status": "ready" if is_ready else "draining"}
+            readiness = self._plane.readiness
+            return (200 if readiness == "ready" else 503), {"status": readiness}
         if path == MODELS_PATH:
             return 200, {"object": "list", "data": [_model(name) for name in self._names()]}
         return self._one_model(path[len(MODELS_PATH) + 1 :])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from socket import socket
+from typing import Literal
 
 import msgspec
 
@@ -94,6 +95,13 @@ class DataPlane:
         """Requests being served, and those that wait for room."""
         return self.admission.in_flight
 
+    @property
+    def readiness(self) -> Literal["ready", "draining", "refusing"]:
+        """`refusing`: nothing can be recorded, and nothing may be answered unrecorded."""
+        if not self.is_ready:
+            return "draining"
+        return "refusing" if self.journal.is_refusing else "ready"
+
     # -- what the worker process uses ---------------------------------------------------------
 
     def configure(self, configuration: Configuration, keys: Keys | None) -> None:
@@ -174,7 +182,7 @@ class DataPlane:
         return {
             "worker": self.worker,
             "policy": self.wiring.policy.digest,
-            "ready": self.is_ready,
+            "ready": self.readiness == "ready",
             "in_flight": self.in_flight,
             "connections": len(self._clients),
             "learned": self.world.learned.name,

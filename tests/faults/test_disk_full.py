@@ -113,7 +113,7 @@ def added_up(output: str) -> str:
 
 def test_closed_answers_nothing_it_cannot_keep(tmp_path: Path, ledger: Ledger) -> None:
     draw = random.Random(new_seed())
-    refused = cut = 0
+    refused = cut = unready = 0
     with served_from_small_disk(tmp_path, on_error="fail_closed") as (served, disk):
         ask_once(served, ledger, chat_body())
         ballast = fill(disk)
@@ -134,7 +134,9 @@ def test_closed_answers_nothing_it_cannot_keep(tmp_path: Path, ledger: Ledger) -
             assert answer.error["code"] == "capture_unavailable"
             assert int(answer.headers["retry-after"]) >= 1
             refused += 1
+            unready += served.get("/readyz", port="listen")[0] == 503
         assert refused > 0
+        assert unready > 0
         ballast.unlink()
         emptied_s = time.monotonic()
         while ask_once(served, ledger, chat_body("again")) == 503:

@@ -22,10 +22,15 @@ async def test_health_says_when_all_workers_are_there(tmp_path: Path) -> None:
     async with running(tmp_path) as served:
         assert (await served.ask("/healthz"))[0] == 200
         assert (await served.ask("/readyz"))[0] == 503
-        link = Link(served.handover.control_path, 0, 1, FakeWorker(), lambda message: None)
+        worker = FakeWorker()
+        link = Link(served.handover.control_path, 0, 1, worker, lambda message: None)
         task = asyncio.get_running_loop().create_task(link.run())
         await until(lambda: served.admin.hub.connected == 1)
         assert (await served.ask("/readyz"))[0] == 200
+        worker.more_state = {"ready": False}  # it can record nothing, and may not do without
+        await until(lambda: served.admin.hub.refusing)
+        status, _, answer = await served.ask("/readyz")
+        assert (status, answer["status"]) == (503, "refusing")
         served.admin.begin_drain()
         status, _, answer = await served.ask("/readyz")
         assert (status, answer["status"]) == (503, "draining")

@@ -194,3 +194,16 @@ async def test_a_worker_and_its_successor_are_counted_side_by_side(pair: Pair) -
     await until(lambda: hub.counters().get(WHICH) == 15.0)
     assert hub.connected == 1
     hub.close()
+
+
+async def test_knows_how_many_are_not_ready_but_asks_only_the_heirs(pair: Pair) -> None:
+    hub = await pair.hub()
+    old, new = FakeWorker(), FakeWorker()
+    old.more_state = {"ready": False}
+    pair.link(0, old, pid=100)
+    await until(lambda: hub.refusing == 1)
+    pair.link(0, new, pid=101)
+    await until(lambda: hub.refusing == 0)
+    new.more_state = {"ready": False}
+    await until(lambda: hub.refusing == 1)
+    hub.close()

@@ -17,6 +17,7 @@ class FakeWorker:
     def __init__(self, generation: int = 0) -> None:
         self.generation = generation
         self.values: Counters = {}
+        self.more_state: dict[str, object] = {}
         self.learned: list[bytes] = []
         self.answers: list[Answer] = []
         self.news: list[Standing | ProbeAnswer] = []
@@ -29,7 +30,7 @@ class FakeWorker:
         return self.values
 
     def state(self) -> dict[str, object]:
-        return {"in_flight": len(self.values)}
+        return {"in_flight": len(self.values), **self.more_state}
 
     async def reload(self, generation: int) -> None:
         self.asked.append(generation)
