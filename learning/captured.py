@@ -17,7 +17,7 @@ from pointsman.errors import PointsmanError
 from telemetry.store import day_at, day_files, day_of, day_path, has_schema, open_for_reading
 
 PAGE_ROWS: Final = 500
-PAGE_BYTES: Final = 16 << 20  # a page ends early where its bodies are large
+PAGE_BYTES: Final = 1 << 19  # a page ends early where its bodies are large
 
 _COLUMNS: Final = (
     "r.seq, r.ts_us, r.id, r.api, r.status, r.complete, r.http_status, r.capture, r.route,"

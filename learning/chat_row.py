@@ -1,4 +1,4 @@
-"""A kept chat as one row of an OpenAI fine-tuning file, or the reason why it is none. Pure.
+"""A chat as one row of an OpenAI fine-tuning file, or the reason why it is none. Pure.
 
 Rules of the format: the last message is the assistant's and is trained on (`weight` 1), earlier
 assistant turns are context (`weight` 0); tool arguments are JSON text; no null and no empty
@@ -11,8 +11,6 @@ from itertools import pairwise
 from typing import Final
 
 import msgspec
-
-from .assemble import Assembled
 
 Json = dict[str, object]
 
@@ -28,8 +26,6 @@ TOOL_INVALID: Final = "tool_invalid"
 ROLES_INVALID: Final = "roles_invalid"
 UNREADABLE: Final = "unreadable"
 
-_FINISHES: Final = {"length": TRUNCATED, "content_filter": FILTERED}
-
 
 class Excluded(Exception):
     """The capture is no row; `code` says why."""
@@ -37,16 +33,6 @@ class Excluded(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-def chat_row(request: Json, answer: Assembled) -> Json:
-    """The row. Raises Excluded."""
-    check_answer(answer)
-    target: Json = {key: answer.message[key] for key in TARGET_KEYS if key in answer.message}
-    messages = context_messages(request)
-    check_roles([*messages, target])
-    check_calls([*messages, target])
-    return fine_tuning_row(messages, target, request)
 
 
 def fine_tuning_row(messages: Sequence[Json], target: Json, options: Json) -> Json:
@@ -66,18 +52,6 @@ def context_messages(request: Json) -> list[Json]:
 
 def _weighted(message: Json) -> Json:
     return {**message, "weight": 0} if message["role"] == "assistant" else message
-
-
-def check_answer(answer: Assembled) -> None:
-    """Raise Excluded for an answer that would teach something wrong."""
-    if answer.finish_reason in _FINISHES:
-        raise Excluded(_FINISHES[answer.finish_reason])
-    if answer.message.get("refusal"):
-        raise Excluded(REFUSAL)
-    if "function_call" in answer.message:
-        raise Excluded(TOOL_INVALID)
-    if answer.message.get("content") == "":
-        raise Excluded(UNREADABLE)
 
 
 def check_roles(messages: Sequence[Json]) -> None:

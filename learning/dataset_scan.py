@@ -26,7 +26,7 @@ from .dataset_split import Columns
 from .example import Example, Json, encode_canonical, example_id, example_of
 from .label_store import Labels
 from .near import Signatures
-from .redaction import RedactionRefused, Redactor
+from .redaction import RedactionRefused, Redactor, may_hold
 from .token_count import TokenCounter, texts_of
 
 PREFIX_SAMPLE: Final = 2000
@@ -100,6 +100,9 @@ class Scan:
         example.id = example_id(example)
 
     def _redact(self, example: Example) -> None:
+        told = (example.messages, example.target, example.rejected, example.reasoning)
+        if not may_hold(_encode(told).decode("utf-8", "replace")):
+            return
         redactor = Redactor()
         try:
             for name in ("messages", "target", "rejected", "reasoning"):

@@ -6,6 +6,7 @@ is checked against the signatures. Signatures lie in a file and are mapped, so m
 per text 8 bytes a band being sorted, and the labels.
 """
 
+from array import array
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -84,7 +85,7 @@ class Signatures:
             digests = self._rensa.RMinHash.digests_from_token_sets(
                 self._waiting, PERMUTATIONS, SEED
             )
-            self._file.write(self._numpy.array(digests, dtype="<u4").tobytes())
+            self._file.writelines(array("I", row).tobytes() for row in digests)
             self._waiting = []
 
     def matrix(self) -> "numpy.ndarray[Any, Any]":
@@ -93,8 +94,8 @@ class Signatures:
         self._file.flush()
         shape = (self.count, PERMUTATIONS)
         if not self.count:
-            return self._numpy.zeros(shape, dtype="<u4")  # type: ignore[no-any-return]
-        return self._numpy.memmap(self._path, dtype="<u4", mode="r", shape=shape)  # type: ignore[no-any-return]
+            return self._numpy.zeros(shape, dtype="=u4")  # type: ignore[no-any-return]
+        return self._numpy.memmap(self._path, dtype="=u4", mode="r", shape=shape)  # type: ignore[no-any-return]
 
 
 def near_pairs(

@@ -12,23 +12,19 @@ from .output import table
 from .progress import progress_bar
 
 if TYPE_CHECKING:
-    from learning.export import ExportReport
+    from learning.export_file import ExportReport
 
-FORMAT_NAMES = ("openai-chat", "jsonl-raw")  # of learning.export, which is not loaded for --help
+FORMAT_NAMES = (
+    "openai-chat", "openai-dpo", "openai-batch", "trl-prompt-completion", "trl-dpo", "axolotl",
+    "llamafactory", "together", "fireworks", "inspect", "parquet", "jsonl-raw",
+)  # fmt: skip  # of learning.export, which is not loaded for --help
+SPLITS = ("train", "valid", "test", "holdout")
 
-REASONS = {
-    "failed": "the answer was an error",
-    "cut_stream": "the backend broke off",
-    "client_gone": "the client left before the end",
-    "not_captured": "bodies were not kept (capture: metadata or off)",
-    "not_chat": "not a chat completion",
-    "choice_unused": "further choices of one answer (choices, not rows)",
-    "truncated": "the answer ended at its token limit",
-    "filtered": "a content filter ended the answer",
-    "refusal": "the model refused",
-    "tool_invalid": "a tool call that does not fit",
-    "roles_invalid": "messages in an order no trainer takes",
-    "unreadable": "the bodies could not be read",
+OTHER_REASONS = {
+    "no_rejected": "no second answer to prefer it to",
+    "images": "the format takes no such images",
+    "fewer_than_10_rows": "its reader wants at least ten rows",
+    "fewer_than_3_rows": "its reader wants at least three rows",
 }
 
 
@@ -40,6 +36,9 @@ REASONS = {
 @click.option("--format", "format_name", required=True, type=click.Choice(FORMAT_NAMES))
 @click.option("--since", type=Ago(), help="Younger than this, as 1h or 2d.")
 @click.option("--route", help="Of one route.")
+@click.option("--dataset", metavar="NAME[@V]", help="A version of a data set, not captures.")
+@click.option("--split", "splits", multiple=True, type=click.Choice(SPLITS), default=("train",),
+              show_default=True, help="Of the data set; parquet holds all.")  # fmt: skip
 @json_option
 def command(
     *,
@@ -48,18 +47,23 @@ def command(
     format_name: str,
     since: float | None,
     route: str | None,
+    dataset: str | None,
+    splits: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Write what was kept as a dataset: only answers that completed; the rest is counted.
+    """Write what was kept, or a data set, in the format of a trainer or an evaluator.
 
-    The file appears when it is whole, readable by you alone. openai-chat is OpenAI's format for
-    fine-tuning, jsonl-raw everything that was kept.
+    Of captures only answers that completed; the rest is counted. The file appears when it is
+    whole, readable by you alone. openai-chat is OpenAI's format for fine-tuning, jsonl-raw
+    everything that was kept, parquet a folder in Hugging Face's layout.
 
     \b
     Example:
       pointsman export --format openai-chat --output dataset.jsonl
+      pointsman export --dataset extract@2 --format trl-prompt-completion --output train.jsonl
     """
-    from learning.export import export
+    from learning.dataset_store import find
+    from learning.export import export, export_dataset
     from proxy.teaching import catch_up
 
     directory = read_config(config).capture.directory
@@ -67,14 +71,24 @@ def command(
     os.umask(0o077)  # prompts and answers: the file is nobody else's business
     try:
         with progress_bar("exporting", is_silent=as_json) as advance:
-            report = export(
-                directory,
-                output,
-                format_name=format_name,
-                since_us=None if since is None else int(since * 1_000_000),
-                route=route,
-                progress=advance,
-            )
+            if dataset is not None:
+                report = export_dataset(
+                    directory,
+                    find(directory, dataset),
+                    output,
+                    format_name=format_name,
+                    splits=frozenset(splits),
+                    progress=advance,
+                )
+            else:
+                report = export(
+                    directory,
+                    output,
+                    format_name=format_name,
+                    since_us=None if since is None else int(since * 1_000_000),
+                    route=route,
+                    progress=advance,
+                )
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror}") from None
     if as_json:
@@ -88,9 +102,13 @@ def show(report: "ExportReport") -> None:
     click.echo(
         f"{report.path}: {report.rows} rows, {report.bytes_written} bytes, {report.format_name}"
     )
+    for name in report.files:
+        click.echo(f"beside it: {name}")
     if report.excluded:
+        from learning.example import REASONS
+
         rows = [
-            (code, str(count), REASONS.get(code, ""))
+            (code, str(count), REASONS.get(code, OTHER_REASONS.get(code, "")))
             for code, count in sorted(report.excluded.items(), key=lambda item: -item[1])
         ]
         table("Left out", ("reason", "rows", "meaning"), rows)

@@ -1,7 +1,14 @@
 import pytest
 
 from learning.assemble import Assembled
-from learning.chat_row import Excluded, chat_row
+from learning.chat_row import (
+    TARGET_KEYS,
+    Excluded,
+    check_calls,
+    check_roles,
+    context_messages,
+    fine_tuning_row,
+)
 
 USER = {"role": "user", "content": "u"}
 TOOL = {"type": "function", "function": {"name": "look"}}
@@ -21,7 +28,12 @@ def called(identifier="c1", arguments="{}"):
 
 
 def row(*messages, answer=None, **request):
-    return chat_row({"messages": list(messages), **request}, answer or said())
+    said_last = (answer or said()).message
+    target = {key: said_last[key] for key in TARGET_KEYS if key in said_last}
+    context = context_messages({"messages": list(messages), **request})
+    check_roles([*context, target])
+    check_calls([*context, target])
+    return fine_tuning_row(context, target, request)
 
 
 def code(*messages, answer=None):
@@ -85,11 +97,6 @@ def test_neighbours_of_one_role_are_merged_where_both_are_plain():
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (said(finish="length"), "truncated"),
-        (said(finish="content_filter"), "filtered"),
-        (said(refusal="no"), "refusal"),
-        (said(""), "unreadable"),
-        (said(function_call={"name": "old"}), "tool_invalid"),
         (called(arguments="{"), "tool_invalid"),
         (called(arguments={}), "tool_invalid"),
         (called(identifier=None), "tool_invalid"),
@@ -110,4 +117,4 @@ def test_tool_replies_must_follow_their_call_and_calls_have_their_own_ids():
 @pytest.mark.parametrize("messages", [None, [], [1], [{"role": "robot"}], "text"])
 def test_a_prompt_that_is_none_is_unreadable(messages):
     with pytest.raises(Excluded, match="unreadable"):
-        chat_row({"messages": messages}, said())
+        context_messages({"messages": messages})

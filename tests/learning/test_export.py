@@ -3,10 +3,16 @@ import json
 import tracemalloc
 from hashlib import sha256
 
+import pyarrow.parquet
 import pytest
+import yaml
 from sqlite_utils import Database
 
-from learning.export import FORMATS, export
+from learning.dataset import build
+from learning.dataset_spec import DatasetName, DatasetSpec, SplitRule
+from learning.dataset_store import read_examples
+from learning.export import FORMAT_NAMES, export, export_dataset
+from tests.support.chats import keep_chats
 from tests.support.records import REQUEST, RESPONSE, digest, keep, make_record
 
 
@@ -167,7 +173,6 @@ def test_an_unknown_format_writes_nothing(tmp_path):
     with pytest.raises(KeyError):
         run(tmp_path, tmp_path / "out", "csv")
     assert not (tmp_path / "out").exists()
-    assert set(FORMATS) == {"openai-chat", "jsonl-raw"}
 
 
 def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
@@ -180,3 +185,74 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 1_000_000
+
+
+# -- data sets ---------------------------------------------------------------------------------
+
+
+def built(directory, count=30):
+    keep_chats(directory, count)
+    build(directory, "d", DatasetSpec(split=SplitRule(test=0.3)))
+    return DatasetName("d", 1)
+
+
+@pytest.mark.parametrize("format_name", [name for name in FORMAT_NAMES if name != "parquet"])
+def test_every_format_writes_a_version(tmp_path, format_name):
+    name = built(tmp_path)
+    output = tmp_path / "out.jsonl"
+    report = export_dataset(tmp_path, name, output, format_name=format_name)
+    wanted = [e for e in read_examples(tmp_path, name) if e.split == "train"]
+    if format_name.endswith("-dpo"):
+        assert (report.rows, report.excluded["no_rejected"]) == (0, len(wanted))
+    else:
+        assert len(lines(output)) == report.rows == len(wanted)
+
+
+def test_splits_are_chosen_and_lineage_lies_beside(tmp_path):
+    name = built(tmp_path)
+    output = tmp_path / "out.jsonl"
+    report = export_dataset(
+        tmp_path, name, output, format_name="openai-chat", splits=frozenset(["test"])
+    )
+    rows = pyarrow.parquet.read_table(tmp_path / "out.jsonl.lineage.parquet").to_pylist()
+    wanted = [e for e in read_examples(tmp_path, name) if e.split == "test"]
+    assert [row["request_id"] for row in rows] == [e.request_id for e in wanted]
+    assert [row["row"] for row in rows] == list(range(report.rows))
+
+
+def test_what_a_reader_wants_besides_is_written(tmp_path):
+    name = built(tmp_path)
+    for format_name, suffix in (("axolotl", ".yaml"), ("llamafactory", ".dataset_info.json")):
+        export_dataset(tmp_path, name, tmp_path / format_name, format_name=format_name)
+        text = (tmp_path / f"{format_name}{suffix}").read_text()
+        assert format_name in text
+        assert yaml.safe_load(text)
+
+
+def test_raw_rows_of_a_version_are_its_captures(tmp_path):
+    name = built(tmp_path)
+    export_dataset(tmp_path, name, tmp_path / "raw", format_name="jsonl-raw")
+    (first, *_) = lines(tmp_path / "raw")
+    assert first["dataset"]["name"] == "d@1"
+    assert first["request"]["messages"]
+
+
+def test_a_version_exports_the_same_bytes_every_time(tmp_path):
+    name = built(tmp_path)
+    reports = [
+        export_dataset(tmp_path, name, tmp_path / n, format_name="openai-chat") for n in "ab"
+    ]
+    assert reports[0].sha256 == reports[1].sha256
+
+
+def test_the_official_client_and_trainers_can_read_rows(tmp_path):
+    """`datasets`, which TRL reads with, takes tool rows and plain rows of one file."""
+    import datasets
+
+    name = built(tmp_path)
+    export_dataset(tmp_path, name, tmp_path / "t.jsonl", format_name="trl-prompt-completion")
+    datasets.disable_progress_bars()
+    found = datasets.load_dataset(
+        "json", data_files=str(tmp_path / "t.jsonl"), cache_dir=str(tmp_path / "cache")
+    )
+    assert found["train"][0]["completion"][0]["role"] == "assistant"

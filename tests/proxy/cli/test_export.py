@@ -6,10 +6,12 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from learning.export import FORMATS
+from learning.export import FORMAT_NAMES as KNOWN
 from proxy.cli.export import FORMAT_NAMES
 from proxy.cli.program import cli
+from tests.support.chats import keep_chats
 from tests.support.kept import config_with, kept
+from tests.support.simple_config import write_config
 
 
 def export(config: Path, output: Path, *words: str) -> Result:
@@ -20,7 +22,7 @@ def export(config: Path, output: Path, *words: str) -> Result:
 
 
 def test_offers_every_format_there_is() -> None:
-    assert set(FORMAT_NAMES) == set(FORMATS)
+    assert set(FORMAT_NAMES) == set(KNOWN)
 
 
 def test_writes_completed_answers_and_says_what_it_left_out(tmp_path: Path) -> None:
@@ -53,3 +55,16 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_formats_are_checked(tmp_path: Path) -> None:
     config = config_with(tmp_path)
     assert export(config, tmp_path / "o", "--format", "csv").exit_code == 2
+
+
+def test_a_data_set_is_exported_by_its_name(tmp_path: Path) -> None:
+    keep_chats(tmp_path / "data", 12)
+    config = write_config(tmp_path)
+    built = CliRunner().invoke(cli, ["dataset", "build", "d", "--config", str(config)])
+    assert built.exit_code == 0, built.output
+    output = tmp_path / "train.jsonl"
+    result = export(config, output, "--dataset", "d@1", "--split", "train", "--split", "valid")
+    assert result.exit_code == 0, result.output
+    assert "beside it: train.jsonl.lineage.parquet" in result.output
+    missing = export(config, output, "--dataset", "none")
+    assert (missing.exit_code, "there is no data set none" in missing.output) == (1, True)

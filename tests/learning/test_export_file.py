@@ -1,0 +1,42 @@
+from hashlib import sha256
+
+import pytest
+
+from learning.export_file import ExportReport, LeftOut, Row, write_rows, written_aside
+
+
+def test_rows_are_lines_and_the_rest_is_counted(tmp_path):
+    output = tmp_path / "o"
+    report = ExportReport(output, "x")
+    write_rows(output, [Row(b"a"), LeftOut("bad"), Row(b"b", 2)], report)
+    assert output.read_bytes() == b"a\nb\n"
+    assert (report.rows, report.excluded) == (2, {"bad": 1, "choice_unused": 2})
+    assert report.sha256 == sha256(b"a\nb\n").hexdigest()
+
+
+def test_a_disk_that_fills_leaves_what_was_there(tmp_path):
+    output = tmp_path / "o"
+    output.write_bytes(b"before")
+
+    def rows():
+        yield Row(b"a")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_rows(output, rows(), ExportReport(output, "x"))
+    assert output.read_bytes() == b"before"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_progress_is_told_to_the_end(tmp_path):
+    seen = []
+    rows = [Row(b"x")] * 450
+    write_rows(tmp_path / "o", rows, ExportReport(tmp_path / "o", "x"), seen.append)
+    assert seen == [200, 400, 450]
+
+
+def test_a_file_aside_takes_its_place_when_whole(tmp_path):
+    with written_aside(tmp_path / "o") as file:
+        file.write(b"x")
+        assert not (tmp_path / "o").exists()
+    assert (tmp_path / "o").read_bytes() == b"x"
