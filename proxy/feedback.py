@@ -60,7 +60,6 @@ class AboutEarlier:
         self._head = head
         self._caller = caller
         self._reply = Reply(plane, client, head)
-        self._is_gone = False
 
     def begin(self, body: bytes) -> None:
         """Ask; the connection's next request waits for the answer."""
@@ -73,8 +72,7 @@ class AboutEarlier:
         self._reply.refuse(error)
 
     def client_gone(self) -> None:
-        """What it said is kept all the same."""
-        self._is_gone = True
+        """What it said is kept all the same; the answer goes nowhere."""
 
     def pause(self) -> None:
         """An answer here is small."""
@@ -90,8 +88,6 @@ class AboutEarlier:
         except Exception as error:  # noqa: BLE001 - the boundary of one request: a 500, and only its own
             log("request_crashed", level="error", error=type(error).__name__, at="feedback")
             found = errors.internal()
-        if self._is_gone:
-            return
         if isinstance(found, DownstreamError):
             self._reply.refuse(found)
         else:
