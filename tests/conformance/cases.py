@@ -58,22 +58,25 @@ class Case:
     stream: bool = False
 
 
-def _whole(name: str, *answers: bytes, through: Through = SAME) -> Case:
+def whole(name: str, *answers: bytes, through: Through = SAME) -> Case:
+    """A request for a whole answer; one answer a connection."""
     return Case(name, tuple([request, answer, fin] for answer in answers), through)
 
 
-def _stream(
+def stream(
     name: str, *events: bytes, through: Through = SAME, end: Sequence[Step] = (LAST_CHUNK, fin)
 ) -> Case:
+    """A request for a stream; these events in chunks of their own."""
     answer = chunked_head(CLOSE) + b"".join(map(chunk, events))
     return Case(name, ([request, answer, *end],), through, stream=True)
 
 
-def _asked_to_stream(name: str, answer: bytes, through: Through = SAME) -> Case:
+def asked_to_stream(name: str, answer: bytes, through: Through = SAME) -> Case:
     return Case(name, ([request, answer, fin],), through, stream=True)
 
 
-def _status(status: str, *headers: str, code: str = "said_by_backend") -> bytes:
+def refusal(status: str, *headers: str, code: str = "said_by_backend") -> bytes:
+    """An error in OpenAI's shape."""
     error = {"message": "said by the backend", "type": "some_error", "param": None, "code": code}
     return response(json.dumps({"error": error}).encode(), CLOSE, *headers, status=status)
 
@@ -91,11 +94,11 @@ def transport_cases(answer: bytes) -> tuple[Case, ...]:
     """What can happen to a whole answer in any protocol."""
     return (
         Case("reset once, then an answer", ([request, reset], [request, answer, fin]), ANSWERED),
-        _whole("200 in HTML", HTML, through=FAILED),
-        _whole("200 that is not JSON", response(b"not json", CLOSE), through=FAILED),
-        _whole("200 that is empty", response(b"", CLOSE), through=FAILED),
-        _whole("body shorter than its length", answer[:-20], through=FAILED),
-        _whole("502 in HTML", HTML_502, through=FAILED),
+        whole("200 in HTML", HTML, through=FAILED),
+        whole("200 that is not JSON", response(b"not json", CLOSE), through=FAILED),
+        whole("200 that is empty", response(b"", CLOSE), through=FAILED),
+        whole("body shorter than its length", answer[:-20], through=FAILED),
+        whole("502 in HTML", HTML_502, through=FAILED),
         Case("reset before the head", ([request, reset],), FAILED),
         Case("closed before the head", ([request, fin],), FAILED),
     )
@@ -110,104 +113,38 @@ LAST = event(finish="stop", usage=None)
 ERROR = json.dumps({"error": {"message": "m", "type": "t", "param": None, "code": "c"}}).encode()
 ERROR_EVENT = b"data: " + ERROR + b"\n\n"
 CRLF = [one.replace(b"\n", b"\r\n") for one in (FIRST, SECOND, LAST, DONE)]
-REFUSED = _status("400 Bad Request")
-OVERLOADED = _status("503 Unavailable")
+REFUSED = refusal("400 Bad Request")
+OVERLOADED = refusal("503 Unavailable")
 
 CHAT_CASES = (
-    _whole("one 503, then an answer", OVERLOADED, ANSWER, through=ANSWERED),
+    whole("one 503, then an answer", OVERLOADED, ANSWER, through=ANSWERED),
     *transport_cases(ANSWER),
-    _whole("nothing", ANSWER),
-    *(_whole(f"status {status[:3]}", _status(status)) for status in PASSED_ON),
-    *(_whole(f"status {status[:3]}", _status(status), through=FEWER) for status in RETRIED),
-    _whole("status 401", _status("401 Unauthorized"), through=OUR_KEY),
-    _whole("429 + retry-after", _status("429 Too Many", "retry-after: 0.05"), through=FEWER),
-    _whole("503 + retry-after", _status("503 Unavailable", "retry-after: 0.05"), through=FEWER),
-    _whole("429 that forbids a retry", _status("429 Too Many", "x-should-retry: false")),
-    _whole("429 no quota", _status("429 Too Many", code="insufficient_quota"), through=FEWER),
-    _whole("400 that asks for a retry", _status("400 Bad Request", "x-should-retry: true")),
-    _stream("stream", FIRST, SECOND, LAST, DONE),
-    _stream("stream with usage", FIRST, SECOND, LAST, usage_event(), DONE),
-    _stream("no [DONE]", FIRST, SECOND, LAST),
-    _stream("no finish, no [DONE]", FIRST, SECOND, through=CUT),
-    _stream("closed in the middle", FIRST, SECOND, end=[fin], through=CUT),
-    _stream("reset in the middle", FIRST, SECOND, end=[stall(0.1), reset], through=CUT),
-    _stream("closed after the finish", FIRST, SECOND, LAST, end=[fin], through=CUT),
-    _stream("half an event", FIRST, SECOND[:-30], through=CUT),
-    _stream("error event", FIRST, ERROR_EVENT),
-    _stream("error event with its name", FIRST, b"event: error\n" + ERROR_EVENT),
-    _stream("error event first", ERROR_EVENT, through=FIRST_ERROR),
-    _stream("bad JSON in an event", FIRST, b"data: {oh no\n\n", LAST, DONE),
-    _stream("comments", b": hello\n\n", FIRST, b": still here\n\n", SECOND, LAST, DONE),
-    _stream("CRLF", *CRLF),
-    _stream("terminator late", FIRST, SECOND, LAST, DONE, end=[stall(1.0), LAST_CHUNK, fin]),
-    _asked_to_stream("stream answered whole", ANSWER),
-    _asked_to_stream("stream refused", REFUSED),
-    _asked_to_stream("stream overloaded", OVERLOADED, through=FEWER),
-    _asked_to_stream("stream answered in HTML", HTML, through=FAILED),
+    whole("nothing", ANSWER),
+    *(whole(f"status {status[:3]}", refusal(status)) for status in PASSED_ON),
+    *(whole(f"status {status[:3]}", refusal(status), through=FEWER) for status in RETRIED),
+    whole("status 401", refusal("401 Unauthorized"), through=OUR_KEY),
+    whole("429 + retry-after", refusal("429 Too Many", "retry-after: 0.05"), through=FEWER),
+    whole("503 + retry-after", refusal("503 Unavailable", "retry-after: 0.05"), through=FEWER),
+    whole("429 that forbids a retry", refusal("429 Too Many", "x-should-retry: false")),
+    whole("429 no quota", refusal("429 Too Many", code="insufficient_quota"), through=FEWER),
+    whole("400 that asks for a retry", refusal("400 Bad Request", "x-should-retry: true")),
+    stream("stream", FIRST, SECOND, LAST, DONE),
+    stream("stream with usage", FIRST, SECOND, LAST, usage_event(), DONE),
+    stream("no [DONE]", FIRST, SECOND, LAST),
+    stream("no finish, no [DONE]", FIRST, SECOND, through=CUT),
+    stream("closed in the middle", FIRST, SECOND, end=[fin], through=CUT),
+    stream("reset in the middle", FIRST, SECOND, end=[stall(0.1), reset], through=CUT),
+    stream("closed after the finish", FIRST, SECOND, LAST, end=[fin], through=CUT),
+    stream("half an event", FIRST, SECOND[:-30], through=CUT),
+    stream("error event", FIRST, ERROR_EVENT),
+    stream("error event with its name", FIRST, b"event: error\n" + ERROR_EVENT),
+    stream("error event first", ERROR_EVENT, through=FIRST_ERROR),
+    stream("bad JSON in an event", FIRST, b"data: {oh no\n\n", LAST, DONE),
+    stream("comments", b": hello\n\n", FIRST, b": still here\n\n", SECOND, LAST, DONE),
+    stream("CRLF", *CRLF),
+    stream("terminator late", FIRST, SECOND, LAST, DONE, end=[stall(1.0), LAST_CHUNK, fin]),
+    asked_to_stream("stream answered whole", ANSWER),
+    asked_to_stream("stream refused", REFUSED),
+    asked_to_stream("stream overloaded", OVERLOADED, through=FEWER),
+    asked_to_stream("stream answered in HTML", HTML, through=FAILED),
 )
-
-# -- Anthropic's messages --------------------------------------------------------------------
-
-
-def _message_event(type: str, **fields: object) -> bytes:
-    data = json.dumps({"type": type, **fields})
-    return f"event: {type}\ndata: {data}\n\n".encode()
-
-
-def _message(content: Sequence[object], stop: str | None) -> dict[str, object]:
-    return {"id": "msg_1", "type": "message", "role": "assistant", "model": "m",
-            "content": content, "stop_reason": stop, "stop_sequence": None,
-            "usage": {"input_tokens": 3, "output_tokens": 5}}  # fmt: skip
-
-
-def _delta(text: str) -> bytes:
-    delta = {"type": "text_delta", "text": text}
-    return _message_event("content_block_delta", index=0, delta=delta)
-
-
-def _message_status(status: str, *headers: str, type: str = "said_by_backend") -> bytes:
-    error = {"type": "error", "error": {"type": type, "message": "said by the backend"}}
-    return response(json.dumps(error).encode(), CLOSE, *headers, status=status)
-
-
-MESSAGE = response(json.dumps(_message([{"type": "text", "text": "hello"}], "end_turn")).encode(),
-                   CLOSE)  # fmt: skip
-BLOCK = {"type": "text", "text": ""}
-BEGIN = (
-    _message_event("message_start", message=_message([], None)),
-    _message_event("content_block_start", index=0, content_block=BLOCK),
-    _message_event("ping"),
-    _delta("he"),
-    _delta("llo"),
-)
-END = (
-    _message_event("content_block_stop", index=0),
-    _message_event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None},
-                   usage={"output_tokens": 5}),
-    _message_event("message_stop"),
-)  # fmt: skip
-MESSAGE_ERROR = _message_event("error", error={"type": "overloaded_error", "message": "m"})
-MESSAGE_OVERLOADED = _message_status("529 Overloaded", type="overloaded_error")
-MESSAGE_CUT = Through("cut", CUT.why)
-
-MESSAGE_CASES = (
-    _whole("one 529, then an answer", MESSAGE_OVERLOADED, MESSAGE, through=ANSWERED),
-    *transport_cases(MESSAGE),
-    _whole("nothing", MESSAGE),
-    *(_whole(f"status {status[:3]}", _message_status(status)) for status in PASSED_ON),
-    *(_whole(f"status {status[:3]}", _message_status(status), through=FEWER)
-      for status in RETRIED),
-    _whole("status 401", _message_status("401 Unauthorized"), through=OUR_KEY),
-    _whole("429 + retry-after", _message_status("429 Too Many", "retry-after: 0.05"),
-           through=FEWER),
-    _stream("stream", *BEGIN, *END),
-    _stream("no message_stop", *BEGIN, through=MESSAGE_CUT),
-    _stream("closed in the middle", *BEGIN, end=[fin], through=MESSAGE_CUT),
-    _stream("reset in the middle", *BEGIN, end=[stall(0.1), reset], through=MESSAGE_CUT),
-    _stream("error event", *BEGIN, MESSAGE_ERROR),
-    _stream("comments", b": hello\n\n", *BEGIN, b": still here\n\n", *END),
-    _stream("CRLF", *(one.replace(b"\n", b"\r\n") for one in (*BEGIN, *END))),
-    _asked_to_stream("stream refused", _message_status("400 Bad Request")),
-    _asked_to_stream("stream overloaded", MESSAGE_OVERLOADED, through=FEWER),
-    _asked_to_stream("stream answered in HTML", HTML, through=FAILED),
-)  # fmt: skip

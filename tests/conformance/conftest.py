@@ -15,7 +15,7 @@ def show(request: pytest.FixtureRequest) -> Callable[[Table], None]:
     """Print a table after the run; it crosses from a worker process with the test's report."""
 
     def keep(table: Table) -> None:
-        console = Console(file=StringIO(), width=170)
+        console = Console(file=StringIO(), width=190)
         console.print(table)
         assert isinstance(console.file, StringIO)
         request.node.user_properties.append((PRINTED, console.file.getvalue()))

@@ -4,18 +4,57 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.conformance import environments, servers
-from tests.conformance.cases import CHAT_CASES, MESSAGE_CASES, Case, Through
-from tests.support.scripted import ScriptedUpstream
+from tests.conformance import cases, environments, message_cases, response_cases, servers
+from tests.conformance.cases import OUR_KEY, SAME, Case, Through
+from tests.support.scripted import ScriptedUpstream, fin, request
 
 RUN_S_MAX = 120.0
 STAGGER_S = 0.03  # between cases: all at once would ask for more retries than the budget allows
-CLIENTS = ("openai-python", "openai-node", "vercel", "anthropic-python")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A library, the API it is used for, and the rows that are about that API."""
+
+    name: str
+    library: str
+    api: str
+    cases: Sequence[Case]
+    healthy: Mapping[bool, bytes]
+    """What a backend without fault answers, whole (False) and streamed (True)."""
+    cut_code: str = "upstream_cut"
+    heeds_should_retry: bool = True
+    adapter: str = "openai"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _healthy(rows: Sequence[Case]) -> Mapping[bool, bytes]:
+    """The answers of the two rows without a fault."""
+    scripts = {case.name: case.scripts[0] for case in rows}
+    whole, streamed = scripts["nothing"][1], scripts["stream"]
+    assert isinstance(whole, bytes)
+    return {False: whole, True: b"".join(step for step in streamed if isinstance(step, bytes))}
+
+
+CHAT = (cases.CHAT_CASES, _healthy(cases.CHAT_CASES))
+RESPONSES = (response_cases.RESPONSE_CASES, _healthy(response_cases.RESPONSE_CASES))
+MESSAGES = (message_cases.MESSAGE_CASES, _healthy(message_cases.MESSAGE_CASES))
+CLIENTS = (
+    Client("openai-python", "openai", "chat", *CHAT),
+    Client("openai-node", "openai_node.mjs", "chat", *CHAT),
+    Client("vercel", "vercel.mjs", "chat", *CHAT, heeds_should_retry=False),
+    Client("anthropic-python", "anthropic", "messages", *MESSAGES,
+           cut_code="api_error", adapter="anthropic"),
+    Client("openai-python, responses", "openai", "responses", *RESPONSES),
+    Client("openai-node, responses", "openai_node.mjs", "responses", *RESPONSES),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,105 +78,137 @@ class Seen:
         return f"{how} x{self.attempts}"
 
 
-def words_for(client: str) -> list[str]:
+Results = Mapping[str, Seen]
+"""By a case's name."""
+
+
+def words_for(client: Client) -> list[str]:
     """The program that asks. Raises environments.Unavailable."""
-    folder = environments.HERE / "clients"
-    if client in ("openai-node", "vercel"):
-        return [environments.node(), str(environments.npm_script(f"{client}.mjs"))]
-    name = client.removesuffix("-python")
-    return [environments.python(name), str(folder / f"{client.replace('-', '_')}.py")]
+    if client.library.endswith(".mjs"):
+        return [environments.node(), str(environments.npm_script(client.library))]
+    script = environments.HERE / "clients" / f"{client.library}_python.py"
+    return [environments.python(client.library), str(script)]
 
 
-def ask_all(client: str, cases: Sequence[Case], url_of: dict[str, str]) -> dict[str, Seen]:
-    """One process, all cases at once: what a client library sees of each."""
+def ask_all(client: Client, url_of: Mapping[str, str], model_of: Mapping[str, str]) -> Results:
+    """One process, all cases: what a client library sees of each, by the case's name."""
     asked = [
-        {"name": case.name, "model": model_of(case), "stream": case.stream,
-         "base_url": url_of[case.name], "after_s": index * STAGGER_S}
-        for index, case in enumerate(cases)
-    ]  # fmt: skip
+        {
+            "name": case.name,
+            "api": client.api,
+            "model": model_of[case.name],
+            "stream": case.stream,
+            "base_url": url_of[case.name],
+            "after_s": index * STAGGER_S,
+        }
+        for index, case in enumerate(client.cases)
+    ]
+    with ScriptedUpstream([request, client.healthy[False], fin]) as healthy:
+        warm_up = {**asked[0], "name": "warm-up", "stream": False, "base_url": healthy.base_url}
+        return _run(client, [warm_up, *asked])
+
+
+def _run(client: Client, asked: list[dict[str, object]]) -> Results:
     done = subprocess.run(
-        words_for(client), input=json.dumps(asked), capture_output=True, text=True,
-        timeout=RUN_S_MAX, check=False, env={**os.environ, "NO_PROXY": "127.0.0.1"},
-    )  # fmt: skip
+        words_for(client),
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        timeout=RUN_S_MAX,
+        check=False,
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = {}
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            fields = json.loads(line)
-            fields.pop("total_s")
-            name = fields.pop("name")
-            if fields["ended"] == "error":
-                fields["finish"] = None  # one library writes "error" there, sometimes
-            found[name] = Seen(**fields)
-    return found
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {fields["name"]: _seen(fields) for fields in lines}
 
 
-def model_of(case: Case) -> str:
+def _seen(fields: dict[str, object]) -> Seen:
+    names = ("ended", "text", "finish", "attempts", "error", "status", "code")
+    seen = Seen(**{name: fields.get(name) for name in names})  # type: ignore[arg-type]
+    return seen if seen.ended == "ok" else replace(seen, finish=None)
+
+
+def name_of(case: Case) -> str:
     """A backend's name for a case."""
     return "case-" + re.sub(r"[^a-z0-9]+", "-", case.name.lower()).strip("-")
 
 
 @contextmanager
-def upstreams(cases: Sequence[Case]) -> Iterator[dict[str, ScriptedUpstream]]:
+def upstreams(client: Client) -> Iterator[dict[str, ScriptedUpstream]]:
     """One scripted server a case."""
     with ExitStack() as stack:
-        yield {c.name: stack.enter_context(ScriptedUpstream(*c.scripts)) for c in cases}
+        yield {c.name: stack.enter_context(ScriptedUpstream(*c.scripts)) for c in client.cases}
 
 
-def cases_for(client: str) -> Sequence[Case]:
-    """The rows for the protocol a client speaks."""
-    return MESSAGE_CASES if client.startswith("anthropic") else CHAT_CASES
-
-
-def run_direct(client: str) -> dict[str, Seen]:
+def run_direct(client: Client) -> Results:
     """Straight to the upstream."""
-    cases = cases_for(client)
-    with upstreams(cases) as servers_of:
-        return ask_all(client, cases, {name: one.base_url for name, one in servers_of.items()})
+    with upstreams(client) as servers_of:
+        urls = {name: one.base_url for name, one in servers_of.items()}
+        return ask_all(client, urls, {case.name: name_of(case) for case in client.cases})
 
 
-def run_through(client: str, directory: Path) -> dict[str, Seen]:
-    """The same upstreams, each a backend of one pointsman."""
-    cases = cases_for(client)
-    adapter = "anthropic" if client.startswith("anthropic") else "openai"
-    with upstreams(cases) as servers_of:
-        lines = [
-            f"  {model_of(case)}: {{adapter: {adapter}, "
-            f'base_url: "{servers_of[case.name].base_url}"}}\n'
-            for case in cases
-        ]
-        first = model_of(cases[0])
-        text = f"backends:\n{''.join(lines)}routes:\n  default: {{candidates: [{first}]}}\n"
-        with servers.pointsman(directory, text) as served:
-            url = f"http://{served.listen}/v1"
-            return ask_all(client, cases, {case.name: url for case in cases})
+def run_through(client: Client, directory: Path, *, has_healthy: bool = False) -> Results:
+    """The same upstreams, each a backend of one pointsman; perhaps a healthy one behind each."""
+    with ExitStack() as stack:
+        servers_of = stack.enter_context(upstreams(client))
+        urls = {name_of(case): servers_of[case.name].base_url for case in client.cases}
+        for is_streamed, answer in client.healthy.items():
+            healthy = stack.enter_context(ScriptedUpstream([request, answer, fin]))
+            urls[f"healthy-{is_streamed}"] = healthy.base_url
+        text = _config(client, urls, has_healthy=has_healthy)
+        served = stack.enter_context(servers.pointsman(directory, text))
+        url_of = {case.name: f"http://{served.listen}/v1" for case in client.cases}
+        models = {case.name: f"route-{name_of(case)}" for case in client.cases}
+        return ask_all(client, url_of, models)
 
 
-def fault_of(client: str, case: Case, direct: Seen, through: Seen) -> str | None:
+def _config(client: Client, urls: Mapping[str, str], *, has_healthy: bool) -> str:
+    lines = [
+        f'  {name}: {{adapter: {client.adapter}, base_url: "{url}"}}' for name, url in urls.items()
+    ]
+    lines.append("routes:")
+    for case in client.cases:
+        behind = f", on_failure: [healthy-{case.stream}]" if has_healthy else ""
+        lines.append(f"  route-{name_of(case)}: {{candidates: [{name_of(case)}]{behind}}}")
+    lines.append("  default: {candidates: [healthy-False]}")
+    return "\n".join(["backends:", *lines, ""])
+
+
+# -- judging ---------------------------------------------------------------------------------
+
+
+def fault_of(client: Client, case: Case, direct: Seen, through: Seen) -> str | None:
     """What is not as the case says, if anything."""
     wanted = case.through
-    heeds = client != "vercel"  # x-should-retry
-    if wanted.kind == "same":
-        return None if through == direct else "differs"
-    if wanted.kind == "fewer":
-        expected = replace(direct, attempts=1) if heeds else direct
-        return None if through == expected else f"is not {expected}"
-    if wanted.kind == "answered":
-        expected = replace(direct, attempts=1)
-        return None if through == expected and through.ended == "ok" else f"is not {expected}"
+    heeds = client.heeds_should_retry
+    if wanted.kind in ("same", "fewer", "answered"):
+        may_differ = wanted.kind == "answered" or (wanted.kind == "fewer" and heeds)
+        expected = replace(direct, attempts=1) if may_differ else direct
+        is_right = through == expected and (wanted.kind != "answered" or through.ended == "ok")
+        return None if is_right else f"is not {expected}"
     if through.ended != "error":
         return "is no error"
     if wanted.kind == "cut":
-        is_told = through.code == CUT_CODES[client] and through.text == direct.text
+        is_told = through.code == client.cut_code and through.text == direct.text
         return None if is_told else "does not tell that the stream was cut"
-    if (through.status, through.code) != (wanted.status, code_of(client, wanted)):
+    if (through.status, through.code) != (wanted.status, _code_of(client, wanted)):
         return f"is not {wanted.status} {wanted.code}"
     return "was tried again" if heeds and through.attempts != 1 else None
 
 
-CUT_CODES = dict.fromkeys(CLIENTS, "upstream_cut") | {"anthropic-python": "api_error"}
+def fault_behind(client: Client, case: Case, through: Seen, behind: Seen) -> str | None:
+    """What is not as it must be where a healthy backend stands behind the faulty one."""
+    if case.through is OUR_KEY:  # no other backend is asked, but the next time this one is not
+        is_right = behind == through or behind.ended == "ok"
+        return None if is_right else f"is neither {through} nor an answer"
+    is_stopped = case.through is SAME and not case.name.startswith("429")
+    if is_stopped or case.through.kind == "cut":
+        return None if behind == through else f"is not {through}"
+    is_right = (behind.ended, behind.text, behind.attempts) == ("ok", "hello", 1)
+    return None if is_right else "is no answer at the first try"
 
 
-def code_of(client: str, wanted: Through) -> str | None:
+def _code_of(client: Client, wanted: Through) -> str | None:
     """Anthropic's errors have a type and no code."""
-    return "api_error" if client.startswith("anthropic") else wanted.code
+    return client.cut_code if client.api == "messages" else wanted.code

@@ -4,7 +4,30 @@ import OpenAI from "openai";
 
 const messages = [{ role: "user", content: "hi" }];
 
+async function askForAResponse(client, one, seen) {
+  const asked = { model: one.model, input: "hi" };
+  if (!one.stream) {
+    const answer = await client.responses.create(asked);
+    seen.text = answer.output_text;
+    seen.finish = answer.status;
+    return;
+  }
+  for await (const event of await client.responses.create({ ...asked, stream: true })) {
+    if (event.type === "response.output_text.delta") seen.text += event.delta;
+    if (["response.completed", "response.incomplete"].includes(event.type)) {
+      seen.finish = event.response.status;
+    }
+    if (event.type === "error") {
+      Object.assign(seen, { ended: "error", error: "error event", code: event.code });
+    }
+  }
+}
+
 async function ask(client, one, seen) {
+  if (one.api === "responses") {
+    await askForAResponse(client, one, seen);
+    return;
+  }
   if (!one.stream) {
     const answer = await client.chat.completions.create({ model: one.model, messages });
     seen.text = answer.choices[0].message.content;
@@ -32,14 +55,19 @@ async function run(one) {
     const client = new OpenAI({ baseURL: one.base_url, apiKey: "none", fetch: counting });
     await ask(client, one, seen);
   } catch (error) {
-    seen.ended = "error";
-    seen.error = error.constructor.name;
-    seen.code = error.code ?? null;
-    seen.status = error.status ?? null;
+    // Of several errors in a stream the first counts.
+    if (seen.ended === "ok") {
+      seen.ended = "error";
+      seen.error = error.constructor.name;
+      seen.code = error.code ?? null;
+      seen.status = error.status ?? null;
+    }
   }
   seen.total_s = (performance.now() - started) / 1000;
   console.log(JSON.stringify(seen));
 }
 
-await Promise.all(JSON.parse(readFileSync(0, "utf8")).map(run));
+const [warmUp, ...cases] = JSON.parse(readFileSync(0, "utf8"));
+await run(warmUp);
+await Promise.all(cases.map(run));
 process.exit(0);
