@@ -338,6 +338,8 @@ class Attempt:
             self._fail("not_json", "the backend's answer is not a JSON object")
         elif self.reader.error is not None and not self.reader.has_answer:
             self._fail("error_event", "the backend reported an error with status 200")
+        elif not self.reader.has_answer and not self.reader.is_unparsed:
+            self._fail("no_answer", "the backend's answer holds no answer")
         else:
             self._end()
 

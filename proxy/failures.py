@@ -21,6 +21,7 @@ _WORDS = {
     "cut": "its answer broke off",
     "protocol": "its answer is not well-formed HTTP/1.1",
     "not_json": "its answer is not JSON",
+    "no_answer": "its answer is empty",
     "error_event": "it reported an error",
     "status": "it answered with an unexpected status",
 }

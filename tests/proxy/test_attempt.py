@@ -46,6 +46,8 @@ USELESS: dict[str, list[Step]] = {
     "text": [response(b"hello", content_type="text/plain")],
     "a JSON string": [response(b'"hello"')],
     "a JSON array": [response(b"[]")],
+    "an empty object": [response(b"{}")],
+    "no choices": [response(b'{"object":"chat.completion","choices":[]}')],
     "half a body": [response(completion())[:-10], fin],
     "half a body, reset": [response(completion())[:-10], stall(0.05), reset],
     "half a JSON": [response(completion()[:-10])],
