@@ -29,10 +29,12 @@ class Decay(msgspec.Struct, array_like=True):
 
     def next_weight(self, now_s: float, *, half_life_s: float, half_life_samples: float) -> float:
         """Move to `now_s` and return the weight of a sample taken then."""
-        if self.at_s is not None:
-            halvings = max(0.0, now_s - self.at_s) / half_life_s
-            self.weight *= 2.0 ** min(halvings, 1.0 / half_life_samples)
-        self.at_s = now_s if self.at_s is None else max(self.at_s, now_s)
+        if self.at_s is None:
+            self.at_s = now_s
+        elif now_s > self.at_s:  # no `min` and `max`: three cells a record, half the time
+            halvings, most = (now_s - self.at_s) / half_life_s, 1.0 / half_life_samples
+            self.weight *= 2.0 ** (halvings if halvings < most else most)
+            self.at_s = now_s
         return self.weight
 
 
