@@ -54,7 +54,7 @@ def survey(raw: msgspec.Raw, image_mark: bytes) -> tuple[bytes, bytes, bool]:
     `image_mark` is a quoted word that only a message with an image has.
     """
     system = user = None
-    may_have_images = _may_hold(bytes(raw), image_mark)
+    may_have_images = bytes(raw).rfind(image_mark) >= 0  # a third of the time of `in`
     has_images = False
     for message in messages(raw):
         if system is None and message.role in _SYSTEM_ROLES:
@@ -68,12 +68,6 @@ def survey(raw: msgspec.Raw, image_mark: bytes) -> tuple[bytes, bytes, bool]:
         elif system is not None and user is not None:
             break
     return system or b"", user or b"", has_images
-
-
-def _may_hold(text: bytes, mark: bytes) -> bool:
-    """Whether `mark` occurs. A byte that messages rarely hold is looked for first: a single one
-    is found 20 times as fast as a word."""
-    return (b"_" in text or b"_" not in mark) and mark in text
 
 
 def _has_items(raw: msgspec.Raw) -> bool:
