@@ -14,7 +14,7 @@ CONFIG ?= config.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check full lint demo bench compiled docs lock dev \
+.PHONY: help run test check full lint demo bench bench-routing bench-learning compiled docs lock dev \
 	conformance conformance-quick conformance-ready faults
 
 help: ## this list
@@ -60,6 +60,12 @@ bench: $(COMPILED)/.ready ## CPU and latency per request, beside nginx (six minu
 	@$(BIN)/python -m benchmarks.proxy --only closed --only stream-fast $(BENCH_ARGS)
 	@$(BIN)/python -m benchmarks.fold
 
+bench-routing: $(VENV)/.dev-ready ## how well it decides, on measured outcomes (a few minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.routing $(BENCH_ARGS)
+
+bench-learning: $(VENV)/.dev-ready ## export, data sets and lineage at a million rows (ten minutes)
+	@$(BIN)/python -m benchmarks.learning $(BENCH_ARGS)
+
 compiled: $(COMPILED)/.ready ## an environment with the request path compiled (needs a C compiler)
 
 docs: $(VENV)/.dev-ready ## write docs/cli.md from the commands' own help, then check all papers
@@ -69,7 +75,7 @@ docs: $(VENV)/.dev-ready ## write docs/cli.md from the commands' own help, then 
 
 lock: $(VENV)/.uv-ready ## pin all dependencies anew (UPGRADE=--upgrade for newer versions)
 	@$(UV_COMPILE) --output-file requirements/run.txt >/dev/null
-	@$(UV_COMPILE) --extra dev --constraint requirements/run.txt \
+	@$(UV_COMPILE) --extra dev --extra fit --constraint requirements/run.txt \
 		--output-file requirements/dev.txt >/dev/null
 	@$(UV_COMPILE) --extra local requirements/demo.in --constraint requirements/dev.txt \
 		--output-file requirements/demo.txt >/dev/null
