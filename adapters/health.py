@@ -13,22 +13,9 @@ equal jitter; doubling would leave a backend alone for 40 s after its first minu
 Pure: moments are monotonic seconds of this machine, chance is a number from 0 to 1, both given.
 """
 
-from typing import Literal
-
-import msgspec
-
+from .standing import Pause, Standing, State
 from .window import Window
 
-Pause = Literal["failing", "rate_limited", "no_quota", "credential_refused", "loading"]
-State = Literal["ready", "half_open"] | Pause
-
-PAUSES: tuple[Pause, ...] = (
-    "failing",
-    "rate_limited",
-    "no_quota",
-    "credential_refused",
-    "loading",
-)
 FAILURES_IN_A_ROW = 5
 REQUESTS_MIN = 20
 SUCCESS_MIN = 0.8
@@ -43,18 +30,6 @@ EXTENSION_MIN_S = 1.0
 """Refusals that come together, each with its own `retry-after`, are one pause."""
 CURED_BY_AN_ANSWER = ("no_quota", "credential_refused", "loading")
 """Where nothing else is left a paused backend is asked on; an answer is news then."""
-
-
-class Standing(msgspec.Struct, frozen=True, array_like=True, tag="standing"):
-    """What is known of a backend; workers tell each other. The latest `since_s` is the truth."""
-
-    backend: str
-    state: State = "ready"
-    reason: str = ""
-    since_s: float = 0.0
-    until_s: float = 0.0
-    outage_s: float = 0.0
-    """When the outage began, for how long to leave it alone; 0 outside one."""
 
 
 class Health:
@@ -80,8 +55,10 @@ class Health:
     def succeeded(self, now_s: float, *, begun_s: float, is_probe: bool = False) -> bool:
         """A whole answer, or a stream well begun."""
         self.failures_in_a_row = 0
-        self._window.add(now_s, 1, 0)
+        self._window.add_first(now_s)
         standing = self.standing
+        if standing.state == "ready":
+            return False
         if is_probe:
             return self._close(now_s, "a probe was answered")
         if standing.state in CURED_BY_AN_ANSWER and begun_s > standing.since_s:
@@ -100,7 +77,7 @@ class Health:
         if begun_s < self.standing.since_s:
             return False
         self.failures_in_a_row += 1
-        self._window.add(now_s, 0, 1)
+        self._window.add_second(now_s)
         if self.standing.state != "ready":
             return False
         why = self._why_open()

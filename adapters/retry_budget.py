@@ -36,7 +36,7 @@ class RetryBudget:
 
     def request_sent(self, now_s: float) -> None:
         """A client's request was sent: a fifth of a retry for the next ten seconds."""
-        self._sent.add(now_s, 1, 0)
+        self._sent.add_first(now_s)
 
     def has_room(self, now_s: float) -> bool:
         """Whether one more call may be added."""
@@ -49,7 +49,7 @@ class RetryBudget:
         self._sent.move_to(now_s)
         self._refill(now_s)
         if self._has_share() or self._floor < 1.0:
-            self._sent.add(now_s, 0, 1)
+            self._sent.add_second(now_s)
         else:
             self._floor -= 1.0
 

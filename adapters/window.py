@@ -10,7 +10,7 @@ SECONDS = 10
 class Window:
     """`first` and `second` are the sums; what they count is the owner's to say."""
 
-    __slots__ = ("_firsts", "_now", "_seconds", "first", "second")
+    __slots__ = ("_end_s", "_firsts", "_now", "_seconds", "_slot", "first", "second")
 
     def __init__(self) -> None:
         self.first = 0
@@ -19,18 +19,25 @@ class Window:
         self._seconds = [0] * SECONDS
         self._now = 0
         """The running second."""
+        self._slot = 0
+        self._end_s = 1.0
 
     def __repr__(self) -> str:
         return f"<Window {self.first} {self.second}>"
 
-    def add(self, now_s: float, first: int, second: int) -> None:
-        """Count in the running second."""
-        self.move_to(now_s)
-        slot = self._now % SECONDS
-        self._firsts[slot] += first
-        self._seconds[slot] += second
-        self.first += first
-        self.second += second
+    def add_first(self, now_s: float) -> None:
+        """Count one in the running second."""
+        if now_s >= self._end_s:
+            self.move_to(now_s)
+        self._firsts[self._slot] += 1
+        self.first += 1
+
+    def add_second(self, now_s: float) -> None:
+        """Count one of the other kind."""
+        if now_s >= self._end_s:
+            self.move_to(now_s)
+        self._seconds[self._slot] += 1
+        self.second += 1
 
     def move_to(self, now_s: float) -> None:
         """Let go of what is older than the window."""
@@ -43,6 +50,8 @@ class Window:
             self.second -= self._seconds[slot]
             self._firsts[slot] = self._seconds[slot] = 0
         self._now = now
+        self._slot = now % SECONDS
+        self._end_s = now + 1.0
 
     def clear(self) -> None:
         """Forget everything."""

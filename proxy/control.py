@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from adapters.health import Standing
+from adapters.standing import Standing
 from telemetry.metrics import Labels
 
 FRAME_BYTES_MAX = 64 << 20  # a learned state of 1,000 tasks is a few MB

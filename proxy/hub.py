@@ -15,7 +15,7 @@ from time import monotonic
 
 import msgspec
 
-from adapters.health import Standing
+from adapters.standing import Standing
 from telemetry.metrics import Counters, merged
 
 from .control import (

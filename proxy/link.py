@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from adapters.health import Standing
+from adapters.standing import Standing
 from telemetry.metrics import Counters
 
 from .control import (

@@ -6,7 +6,7 @@ probe; a grant lasts GRANT_S, for its holder to renew, so that a worker without 
 it with, or without a life, does not keep it.
 """
 
-from adapters.health import Standing
+from adapters.standing import Standing
 
 GRANT_S = 1.0
 BACKENDS_MAX = 10_000

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from adapters.content_coding import decoded
-from adapters.health import Pause
 from adapters.retry_after import retry_after_s
+from adapters.standing import Pause
 
 from .attempt import Attempt
 

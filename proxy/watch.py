@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from time import gmtime, monotonic, strftime, time
 
 from adapters.backend import Backend
-from adapters.health import Health, Standing
+from adapters.health import Health
 from adapters.retry_budget import RetryBudget
+from adapters.standing import Standing
 from policies.step import ALL_WELL, Upstream
 from telemetry.logs import log
 from telemetry.metrics import Counters
@@ -176,7 +177,7 @@ class Watch:
         health = self._health.get(attempt.backend.name)
         if health is None:
             return  # a reload took it away
-        probe = self._probes.get(attempt.backend.name)
+        probe = self._probes.get(attempt.backend.name) if self._probes else None
         is_probe = probe is not None and probe.attempt is attempt
         if attempt.failure is None:
             changed = health.succeeded(

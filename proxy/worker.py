@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import uvloop
 
-from adapters.health import Standing
+from adapters.standing import Standing
 from policies.learned import Learned
 from telemetry.journal import Journal
 from telemetry.logs import log

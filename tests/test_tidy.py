@@ -32,6 +32,7 @@ TASK_STARTERS: dict[str, str] = {
     "proxy/worker.py": "two waits of the drain, both ended where they were started",
 }
 UNTESTED: dict[str, str] = {
+    "adapters/standing.py": "types alone; test_health.py makes and reads them",
     "proxy/passed_answer.py": "the way down of passing.py; test_passing.py walks it",
     "proxy/cli/__main__.py": "two lines, so that `python -m proxy.cli` works",
     "policies/decision.py": "types alone; test_decide.py makes and reads them",

@@ -11,9 +11,8 @@ from adapters.health import (
     OPEN_MIN_S,
     PAUSE_MAX_S,
     Health,
-    Pause,
-    Standing,
 )
+from adapters.standing import Pause, Standing
 
 NOW_S = 1000.0
 

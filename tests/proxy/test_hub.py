@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.health import Standing
+from adapters.standing import Standing
 from proxy.control import ProbeAnswer, ProbeWanted
 from tests.support.control_pair import FakeWorker, Pair, until
 

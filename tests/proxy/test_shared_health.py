@@ -1,6 +1,6 @@
 """What the keeper keeps of the workers' health."""
 
-from adapters.health import Standing
+from adapters.standing import Standing
 from proxy.shared_health import BACKENDS_MAX, GRANT_S, SharedHealth
 
 NOW_S = 1000.0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adapters import health
-from adapters.health import Standing
+from adapters.standing import Standing
 from proxy import watch
 from proxy.control import ProbeAnswer, ProbeWanted
 from tests.support.plane import (

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from pathlib import Path
 
-from adapters.health import Standing
+from adapters.standing import Standing
 from proxy.control import Answer, ProbeAnswer
 from proxy.hub import Hub, OnQuestion
 from proxy.link import Link
