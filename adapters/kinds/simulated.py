@@ -1,15 +1,14 @@
 """`adapter: simulated`: played by the loopback server of adapters/simulated/, in OpenAI's protocol.
 
 Requests take the ordinary way to it. It has no address until the supervisor has bound that server;
-`backend.with_simulator` then gives each backend its own path. A profile may speak Anthropic's
-protocol as well, under the same path: the route says which one is asked for.
+`backend.with_simulator` then gives each backend its own path.
 """
 
 from dataclasses import replace
 
 from adapters.backend import Backend, simulated_prefix
 from adapters.declared import Declared
-from adapters.parameters import NO_RULES, REASONING, decode_parameters
+from adapters.parameters import NO_RULES, REASONING, Parameters, decode_parameters
 from adapters.simulated.profile import Profile, decode_profile
 from pointsman.decoding import boolean, text
 
@@ -18,6 +17,11 @@ from . import openai
 
 def read(declared: Declared) -> Backend:
     """`profile`, and the name of the model it plays."""
+    return read_played(declared, reasoning=REASONING)
+
+
+def read_played(declared: Declared, *, reasoning: Parameters) -> Backend:
+    """The same for either protocol; `reasoning` are its rules for models that think."""
     section, name = declared.section, declared.name
     profile = decode_profile(
         section.node("profile"), name, findings=declared.findings, directory=declared.directory
@@ -31,7 +35,7 @@ def read(declared: Declared) -> Backend:
         path_prefix=simulated_prefix(name),
         is_reasoning=profile.is_reasoning,
         has_logprobs=profile.has_logprobs,
-        parameters=decode_parameters(section, default=REASONING if is_reasoning else NO_RULES),
+        parameters=decode_parameters(section, default=reasoning if is_reasoning else NO_RULES),
     )
 
 

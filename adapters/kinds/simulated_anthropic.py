@@ -2,6 +2,15 @@
 
 from dataclasses import replace
 
+from adapters.backend import Backend
+from adapters.declared import Declared
+
 from . import anthropic, simulated
 
-ADAPTER = replace(anthropic.ADAPTER, read=simulated.read)
+
+def read(declared: Declared) -> Backend:
+    """As a simulated backend is declared, with this protocol's rules for models that think."""
+    return simulated.read_played(declared, reasoning=anthropic.REASONING)
+
+
+ADAPTER = replace(anthropic.ADAPTER, read=read)
