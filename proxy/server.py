@@ -169,6 +169,7 @@ class DataPlane:
         gauges: Counters = {
             ("pointsman_in_flight", ()): float(self.in_flight),
             ("pointsman_client_connections", ()): float(len(self._clients)),
+            ("pointsman_lookups_unanswered_total", ()): float(self.lookup.unanswered),
         }
         for name, pool in self.wiring.pools.items():
             label = (("backend", name),)

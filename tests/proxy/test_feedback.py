@@ -316,6 +316,7 @@ def test_without_a_keeper_both_say_come_again(
         monkeypatch.setattr(proxy.lookup, "ANSWER_S", 0.05)
         plane.call(lambda: plane.data_plane.lookup.through(lambda question: True))
         assert look(plane, new_id()).status == 503
+        assert plane.count("lookups_unanswered_total") == 3
 
 
 def test_a_worker_that_leaves_answers_what_is_open(tmp_path: Path) -> None:
