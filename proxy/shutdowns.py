@@ -113,7 +113,10 @@ class ModelWatch:
         """Ask for ever."""
         await asyncio.sleep(FIRST_S)
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 - the task's boundary: the keeper does without
+                log("model_shutdowns_unknown", level="warning", error=type(error).__name__)
             await asyncio.sleep(EVERY_S)
 
     async def look(self) -> None:

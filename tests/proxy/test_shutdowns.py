@@ -1,5 +1,7 @@
 """Models that will be shut down: who is asked, who is warned, what is kept."""
 
+import asyncio
+import contextlib
 import datetime as dt
 import json
 from collections.abc import Iterator
@@ -98,6 +100,25 @@ async def test_the_keeper_logs_and_shows_what_ends(
     (line,) = capfd.readouterr().err.splitlines()
     assert (json.loads(line)["event"], json.loads(line)["level"]) == ("model_shutdown", level)
     assert (tmp_path / FILE).exists()
+
+
+async def test_the_watch_goes_on_day_after_day_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("proxy.shutdowns.FIRST_S", 0.0)
+    monkeypatch.setattr("proxy.shutdowns.EVERY_S", 0.01)
+    looks = 0
+
+    def configuration() -> Configuration:
+        nonlocal looks
+        looks += 1
+        raise RuntimeError("odd")
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await ModelWatch(configuration).run()
+    assert looks > 2
+    assert "RuntimeError" in capfd.readouterr().err
 
 
 async def test_a_directory_that_cannot_be_written_does_not_stop_the_watch(tmp_path: Path) -> None:
