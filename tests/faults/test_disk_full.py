@@ -69,7 +69,7 @@ def short(draw: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("durability", ["process", pytest.param("power", marks=pytest.mark.slow)])
-def test_open_answers_all_and_counts_exactly_what_it_could_not_keep(
+def test_f36_open_answers_all_and_counts_exactly_what_it_could_not_keep(
     tmp_path: Path, ledger: Ledger, durability: str
 ) -> None:
     seed = new_seed()
@@ -111,7 +111,7 @@ def added_up(output: str) -> str:
     return f"{sum(counts)} missing (disk)"
 
 
-def test_closed_answers_nothing_it_cannot_keep(tmp_path: Path, ledger: Ledger) -> None:
+def test_f36_closed_answers_nothing_it_cannot_keep(tmp_path: Path, ledger: Ledger) -> None:
     draw = random.Random(new_seed())
     refused = cut = unready = 0
     with served_from_small_disk(tmp_path, on_error="fail_closed") as (served, disk):
@@ -157,7 +157,9 @@ def ask_once(served: Served, ledger: Ledger, body: bytes) -> int:
 
 
 @pytest.mark.parametrize("on_error", ["fail_open", "fail_closed"])
-def test_processes_killed_while_the_disk_is_full_come_back(tmp_path: Path, on_error: str) -> None:
+def test_f36_processes_killed_while_the_disk_is_full_come_back(
+    tmp_path: Path, on_error: str
+) -> None:
     status = 200 if on_error == "fail_open" else 503
     with served_from_small_disk(tmp_path, on_error=on_error, workers=1) as (served, disk):
         assert served.chat()[0] == 200

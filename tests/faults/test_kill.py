@@ -161,7 +161,9 @@ def check(config: Path, ledger: Ledger) -> None:
     assert lines >= len(ledger.entries)
 
 
-def test_nothing_answered_is_lost_when_processes_are_killed(tmp_path: Path, ledger: Ledger) -> None:
+def test_f33_f34_nothing_answered_is_lost_when_processes_are_killed(
+    tmp_path: Path, ledger: Ledger
+) -> None:
     draw = random.Random(new_seed())
     config = write_config(tmp_path, CONFIG.format(durability="process"))
     victims = ["worker", "fold", "supervisor", "all"]
@@ -170,7 +172,7 @@ def test_nothing_answered_is_lost_when_processes_are_killed(tmp_path: Path, ledg
     check(config, ledger)
 
 
-def test_nothing_answered_is_lost_with_durability_power(tmp_path: Path, ledger: Ledger) -> None:
+def test_f34_nothing_answered_is_lost_with_durability_power(tmp_path: Path, ledger: Ledger) -> None:
     draw = random.Random(new_seed())
     config = write_config(tmp_path, CONFIG.format(durability="power"))
     play(config, ledger, [draw.choice(("worker", "fold", "all"))], draw)
@@ -179,7 +181,7 @@ def test_nothing_answered_is_lost_with_durability_power(tmp_path: Path, ledger: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("durability", "rounds"), [("process", 50), ("power", 15)])
-def test_nothing_answered_is_lost_in_many_rounds(
+def test_f34_nothing_answered_is_lost_in_many_rounds(
     tmp_path: Path, ledger: Ledger, durability: str, rounds: int
 ) -> None:
     draw = random.Random(new_seed())

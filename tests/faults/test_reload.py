@@ -123,16 +123,18 @@ def assert_one_policy_each(
         assert seen <= {in_force}
 
 
-def test_thirty_reloads_under_load_half_of_them_bad(tmp_path: Path, ledger: Ledger) -> None:
+def test_f43_thirty_reloads_under_load_half_of_them_bad(tmp_path: Path, ledger: Ledger) -> None:
     play(tmp_path, ledger, 30)
 
 
 @pytest.mark.slow
-def test_a_thousand_reloads_under_load_half_of_them_bad(tmp_path: Path, ledger: Ledger) -> None:
+def test_f43_a_thousand_reloads_under_load_half_of_them_bad(tmp_path: Path, ledger: Ledger) -> None:
     play(tmp_path, ledger, 1000)
 
 
-def test_an_answer_under_way_keeps_the_policy_it_began_with(tmp_path: Path, ledger: Ledger) -> None:
+def test_f43_an_answer_under_way_keeps_the_policy_it_began_with(
+    tmp_path: Path, ledger: Ledger
+) -> None:
     slow = GOOD["first"].replace(
         "{speed: instant}", "{first_token: 900ms, tokens_per_second: 2000}", 1
     )
@@ -158,7 +160,7 @@ def is_busy(state: dict[str, dict[str, dict[str, dict[str, int]]]]) -> bool:
     return state["workers"].get("worker 0", {}).get("state", {}).get("in_flight", 0) == 6
 
 
-def test_a_body_that_comes_after_the_swap_is_served_by_one_policy(
+def test_f43_a_body_that_comes_after_the_swap_is_served_by_one_policy(
     tmp_path: Path, ledger: Ledger
 ) -> None:
     config = write_config(tmp_path, GOOD["first"])

@@ -6,10 +6,23 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from tests.support.command import PROGRAM, ROOT, all_captures, command
 from tests.support.ledger import BrokenOff, Ledger, Load, Wire, chat_body, chat_request, differences
+from tests.support.plane import DONE, event, whole_answer
+from tests.support.plane import config as plane_config
+from tests.support.scripted import (
+    LAST_CHUNK,
+    ScriptedUpstream,
+    chunk,
+    chunked_head,
+    request,
+    stall,
+)
 from tests.support.served import WAIT_S, Served
 from tests.support.simple_config import write_config
 
@@ -58,7 +71,7 @@ class Streams:
     def join(self) -> None:
         """Until all have their answers, or know that there will be none."""
         for thread in self._threads:
-            thread.join(WAIT_S)
+            thread.join(4 * WAIT_S)
             assert not thread.is_alive()
 
 
@@ -67,7 +80,7 @@ def in_flight(state: dict[str, dict[str, dict[str, dict[str, int]]]]) -> int:
     return sum(worker.get("state", {}).get("in_flight", 0) for worker in state["workers"].values())
 
 
-def test_streams_end_whole_and_nobody_new_comes_in(tmp_path: Path, ledger: Ledger) -> None:
+def test_f42_streams_end_whole_and_nobody_new_comes_in(tmp_path: Path, ledger: Ledger) -> None:
     config = write_config(tmp_path, CONFIG)
     with Served(config, workers=2) as served:
         streams = Streams(served, ledger, "slow")
@@ -110,7 +123,7 @@ def try_to_connect(address: str) -> bool:
     return False
 
 
-def test_the_second_signal_is_quick_and_what_it_breaks_has_its_record(
+def test_f42_the_second_signal_is_quick_and_what_it_breaks_has_its_record(
     tmp_path: Path, ledger: Ledger
 ) -> None:
     config = write_config(tmp_path, CONFIG)
@@ -134,7 +147,7 @@ def test_the_second_signal_is_quick_and_what_it_breaks_has_its_record(
     assert not any(capture["complete"] for capture in captures)
 
 
-def test_a_second_instance_is_refused_while_the_first_serves_on(
+def test_f40_a_second_instance_is_refused_while_the_first_serves_on(
     tmp_path: Path, ledger: Ledger
 ) -> None:
     config = write_config(tmp_path, CONFIG)
@@ -156,7 +169,7 @@ def test_a_second_instance_is_refused_while_the_first_serves_on(
         assert len(ledger.entries) > 50
 
 
-def test_a_client_that_leaves_in_mid_stream_is_on_record_as_gone(
+def test_f22_a_client_that_leaves_in_mid_stream_is_on_record_as_gone(
     tmp_path: Path, ledger: Ledger
 ) -> None:
     config = write_config(tmp_path, CONFIG)
@@ -172,3 +185,54 @@ def test_a_client_that_leaves_in_mid_stream_is_on_record_as_gone(
             assert (capture["status"], capture["complete"]) == ("client_gone", False)
         assert json.dumps(captures).count('"client_gone"') >= 6
         assert served.chat()[0] == 200
+
+
+@pytest.mark.slow
+def test_f42_a_stream_of_25_seconds_ends_whole_and_a_longer_one_is_cut_at_30(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    """The real limit of the drain, on both of its sides."""
+    words = [chunk(event(str(number))) for number in range(120)]
+    end = [chunk(event(finish="stop") + DONE), LAST_CHUNK]
+    paced = [each for word in words for each in (word, stall(0.5))]
+    with (
+        ScriptedUpstream([request, chunked_head(), *paced[:100], *end]) as a,
+        ScriptedUpstream([request, chunked_head(), *paced, *end]) as b,
+    ):
+        text = plane_config("  default: {candidates: [a]}", a=a.base_url, b=b.base_url)
+        config = write_config(tmp_path, text)
+        with Served(config, workers=2) as served:
+            whole, long = Streams(served, ledger, "a"), Streams(served, ledger, "b")
+            for streams in (whole, long):
+                streams.wait_for_begin()
+            served.wait_until("/state", lambda state: in_flight(state) == 2 * STREAMS)
+            served.process.send_signal(signal.SIGTERM)
+            started_s = time.monotonic()
+            assert served.process.wait(60) == 0
+            assert 29.0 < time.monotonic() - started_s < 36.0
+            for streams in (whole, long):
+                streams.join()
+    captures = all_captures(config, "--bodies")
+    assert differences(ledger, captures) == []
+    ended = Counter((one["backend"], one["complete"]) for one in captures)
+    assert ended == {("a", True): STREAMS, ("b", False): STREAMS}
+    assert whole.broken == []
+    assert len(long.broken) == STREAMS
+
+
+def test_f42_ready_ends_at_once_and_answers_say_close(tmp_path: Path, ledger: Ledger) -> None:
+    with ScriptedUpstream([request, stall(1.0), whole_answer()]) as a:
+        config = write_config(tmp_path, plane_config("  default: {candidates: [a]}", a=a.base_url))
+        with Served(config) as served, Wire(served.listen) as wire:
+            body = chat_body("under way")
+            wire.send(chat_request(body))
+            a.wait_for_connection()
+            assert served.get("/readyz")[0] == 200
+            served.process.send_signal(signal.SIGTERM)
+            served.wait_until("/readyz", lambda answer: answer["status"] == "draining")
+            assert served.get("/readyz")[0] == 503
+            assert served.get("/healthz")[0] == 200
+            answer = wire.read_answer()
+            ledger.add(body, answer)
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert differences(ledger, all_captures(config, "--bodies")) == []

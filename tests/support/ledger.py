@@ -213,7 +213,10 @@ class Ledger:
 
 
 class Load:
-    """Connections that ask without a pause until stopped; each finishes what it asks."""
+    """Connections that ask without a pause until stopped; each finishes what it asks.
+
+    `is_kept` False: each request comes on a connection of its own.
+    """
 
     def __init__(
         self,
@@ -225,8 +228,10 @@ class Load:
         make_body: Callable[[random.Random], bytes] = mixed,
         requests_max: int = 100_000,
         pause_s: float = 0.0,
+        is_kept: bool = True,
     ) -> None:
         self._address = address
+        self._is_kept = is_kept
         self._ledger = ledger
         self._make_body = make_body
         self._requests_max = requests_max
@@ -281,7 +286,7 @@ class Load:
                 self._is_stopping.wait(RETRY_S)
                 continue
             self._ledger.add(body, answer)
-            if answer.headers.get("connection") == "close":
+            if not self._is_kept or answer.headers.get("connection") == "close":
                 wire.close()
                 wire = None
             if self._pause_s:
