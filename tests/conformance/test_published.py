@@ -29,12 +29,10 @@ def document(name: str) -> Path:
 
 
 def shipped() -> str:
-    """The shipped configuration, its backends playing at once, and one of Anthropic's."""
+    """The shipped configuration, its backends playing at once."""
     text = (environments.ROOT / "config.yaml").read_text("utf-8")
     text = re.sub(r"^(listen|admin):.*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"profile: (\S+)", r"profile: {like: \1, speed: instant}", text)
-    claude = "  claude: {adapter: simulated_anthropic, profile: {like: local, speed: instant}}\n"
-    return text.replace("routes:\n", f"{claude}routes:\n", 1)
+    return re.sub(r"profile: (\S+)", r"profile: {like: \1, speed: instant}", text)
 
 
 def askable(name: str, directory: Path) -> Path:
