@@ -26,14 +26,20 @@ _SEAM_BYTES = 3
 class EventBuffer:
     """Cuts a byte stream at event borders. `is_opaque` lets all pass: a coded stream has none."""
 
-    __slots__ = ("_held_bytes", "_pieces", "_seam", "is_opaque", "is_overlong")
+    __slots__ = ("_held_bytes", "_is_within", "_pieces", "_seam", "is_opaque", "is_overlong")
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._held_bytes = 0
         self._seam = b""
+        self._is_within = False
         self.is_opaque = False
         self.is_overlong = False
+
+    @property
+    def is_between_events(self) -> bool:
+        """What was passed on ends with an event: another may stand behind it."""
+        return not (self.is_opaque or self._is_within)
 
     def feed(self, data: bytes) -> bytes:
         """The bytes of all events that are now whole (with what was held before them)."""
@@ -42,8 +48,11 @@ class EventBuffer:
         if self._pieces:
             return self._feed_held(data)
         if data.endswith(b"\n\n"):
+            self._is_within = False
             return data
         end = last_border(data)
+        if end:
+            self._is_within = False
         return data if end == len(data) else self._hold(data, end)
 
     def rest(self) -> bytes:
@@ -58,19 +67,20 @@ class EventBuffer:
         before = self._held_bytes - len(self._seam)
         border = last_border(self._seam + data)
         if border:
+            self._is_within = False
             data = self.rest() + data
             return data if before + border == len(data) else self._hold(data, before + border)
         self._pieces.append(data)
         self._held_bytes += len(data)
         self._seam = (self._seam + data)[-_SEAM_BYTES:]
         if self._held_bytes > HELD_BYTES_MAX:
-            self.is_overlong = True
+            self.is_overlong = self._is_within = True
             return self.rest()
         return b""
 
     def _hold(self, data: bytes, end: int) -> bytes:
         if len(data) - end > HELD_BYTES_MAX:
-            self.is_overlong = True
+            self.is_overlong = self._is_within = True
             return data
         self._pieces = [data[end:]]
         self._held_bytes = len(data) - end

@@ -157,6 +157,11 @@ class Attempt:
         return self._mode == "events"
 
     @property
+    def is_between_events(self) -> bool:
+        """A comment may be put behind what was passed on."""
+        return self._events is not None and self._events.is_between_events
+
+    @property
     def body(self) -> bytes:
         """What was kept of the answer's body, de-chunked, as the backend sent it."""
         if len(self._body) > 1:

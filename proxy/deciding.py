@@ -7,6 +7,7 @@ to the backend that made it; one for vectors has only backends that give the sam
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adapters.splice import refuse_twice
 from policies.compiled_route import RouteMatch
 from policies.narrowing import interchangeable, pinned
 from policies.policy import DEFAULT
@@ -55,6 +56,15 @@ def first_speaking(wiring: Wiring, names: Sequence[str], protocol: Shape) -> str
         if wiring.targets[name].protocol == protocol:
             return name
     return names[0]
+
+
+def is_named_twice(body: bytes, name: str) -> bool:
+    """The backend might read another value than we did."""
+    try:
+        refuse_twice(body, name)
+    except ValueError:
+        return True
+    return False
 
 
 def alike(wiring: Wiring, match: RouteMatch) -> RouteMatch:

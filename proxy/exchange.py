@@ -36,7 +36,7 @@ from .answering import (
 )
 from .asking import make_attempt
 from .attempt import Attempt
-from .deciding import match_of
+from .deciding import is_named_twice, match_of
 from .downstream import DownstreamProtocol
 from .endpoints import Endpoint, shape_for
 from .errors import DownstreamError, Shape
@@ -49,6 +49,7 @@ from .wiring import Wiring
 if TYPE_CHECKING:
     from .server import DataPlane
 
+NAMED_TWICE = "The request body names a member twice, or in a way that cannot be read."
 _NO_LABELS: dict[str, str] = {}
 
 
@@ -215,6 +216,8 @@ class Exchange:
         previous = features.previous_response_id
         if previous is None:
             self._choose(None)
+        elif is_named_twice(body, "previous_response_id"):
+            self.refuse(errors.invalid(NAMED_TWICE))
         else:
             self.plane.pins.find(previous, self.caller, self._choose_later)
 
@@ -265,8 +268,7 @@ class Exchange:
             self.refuse(errors.invalid(error.message, param=error.param, code=error.code))
             return
         except ValueError:
-            message = "The request body names a member twice, or in a way that cannot be read."
-            self.refuse(errors.invalid(message))
+            self.refuse(errors.invalid(NAMED_TWICE))
             return
         self.attempts.append(attempt)
         self.plane.watch.asked(attempt)

@@ -91,7 +91,7 @@ def _is_own_doing(exchange: "Exchange", attempt: Attempt) -> bool:
 
 
 def _comment(exchange: "Exchange", now_s: float) -> None:
-    if exchange.attempt is not None and exchange.attempt.is_streaming:
+    if exchange.attempt is not None and exchange.attempt.is_between_events:
         exchange.tape.add(COMMENT)
         exchange.client.write(framed(exchange, COMMENT))
     exchange.last_write_s = now_s

@@ -217,3 +217,22 @@ def test_an_opaque_stream_is_never_held() -> None:
     buffer.is_opaque = True
     assert fed(buffer, [b"\x1f\x8b half", b" more\n\nx"]) == [b"\x1f\x8b half", b" more\n\nx"]
     assert buffer.rest() == b""
+
+
+def test_knows_whether_another_event_may_stand_behind_what_was_passed() -> None:
+    buffer = EventBuffer()
+    assert buffer.is_between_events
+    assert buffer.feed(b"data: a\n\ndata: b") == b"data: a\n\n"
+    assert buffer.is_between_events  # the half is held
+    assert buffer.feed(b"x" * HELD_BYTES_MAX).startswith(b"data: b")
+    assert not buffer.is_between_events
+    assert buffer.feed(b"y") == b""
+    assert not buffer.is_between_events
+    buffer.feed(b"\n\n")
+    assert buffer.is_between_events
+    assert buffer.feed(b"data: " + b"z" * HELD_BYTES_MAX).startswith(b"data: z")
+    assert not buffer.is_between_events
+    buffer.feed(b"\n\n")
+    assert buffer.is_between_events
+    buffer.is_opaque = True
+    assert not buffer.is_between_events

@@ -1,12 +1,14 @@
 """Every API beside chat as a client sees it: bytes both ways, ends, cuts, records."""
 
 import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy import timing
 from tests.adapters.test_responses_reader import BEGUN, DELTA, ENDED, WHOLE, event
 from tests.support.plane import Plane, serving
 from tests.support.raw_client import Answer, post
@@ -235,6 +237,37 @@ def test_a_whole_response_to_a_stream_request_is_the_answer_that_it_is(tmp_path:
         answer = ask(plane, RESPONSES, STREAMED)
         assert (answer.body, answer.header("content-type")) == (said, "application/json")
         assert answer.framing == "length"
+
+
+def test_silence_is_filled_where_an_event_may_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "COMMENT_EVERY_S", 0.1)
+    script: Script = [request, chunked_head(), chunk(BEGUN), stall(0.25), chunk(ENDED), LAST_CHUNK]
+    with serving(tmp_path, script) as (_, plane):
+        answer = ask(plane, RESPONSES, STREAMED)
+        comments = answer.body.count(b": keep-alive\n\n")
+        assert comments >= 1
+        assert answer.body == BEGUN + b": keep-alive\n\n" * comments + ENDED
+
+
+def test_nothing_is_put_into_half_an_event_or_coded_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "COMMENT_EVERY_S", 0.1)
+    huge = event("response.output_text.delta", 1, delta="x" * 100_000)
+    coded = gzip.compress(BEGUN + ENDED)
+    gzipped = chunked_head("content-encoding: gzip")
+    scripts: list[Script] = [
+        [request, chunked_head(), chunk(BEGUN), chunk(huge[:90_000]), stall(0.35),
+         chunk(huge[90_000:] + ENDED), LAST_CHUNK,
+         request, gzipped, chunk(coded[:60]), stall(0.35), chunk(coded[60:]), LAST_CHUNK],
+    ]  # fmt: skip
+    with serving(tmp_path, *scripts) as (_, plane):
+        assert ask(plane, RESPONSES, STREAMED).body == BEGUN + huge + ENDED
+        answer = ask(plane, RESPONSES, STREAMED)
+        assert (answer.body, answer.header("content-encoding")) == (coded, "gzip")
+        assert answer.is_whole
 
 
 # -- embeddings -----------------------------------------------------------------------------------

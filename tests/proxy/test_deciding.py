@@ -87,3 +87,18 @@ def test_only_backends_of_the_same_vectors_stand_in(
             assert served == (backend or "a")
             assert status == (200 if backend else 502)
             assert bool(b.connections) == (backend is not None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"previous_response_id":"resp_a","previous_response_id":"resp_b"}',
+        b'{"previous_response_id":"resp_a","previous_response_i\\u0064":"resp_b"}',
+    ],
+)
+def test_an_earlier_response_that_is_named_twice_is_refused(tmp_path: Path, body: bytes) -> None:
+    with ScriptedUpstream() as a:
+        text = config("  default: {candidates: [a]}", a=a.base_url)
+        with Plane(tmp_path, text) as plane, plane.client() as client:
+            assert client.ask(body, path=RESPONSES).code == (400, "invalid_request_error", None)
+        assert not a.connections

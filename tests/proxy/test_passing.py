@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -129,11 +129,11 @@ def test_any_method_passes_without_a_body(tmp_path: Path, method: str) -> None:
 
 def test_a_head_is_answered_by_its_head_alone(tmp_path: Path) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\n"
-    with passing(tmp_path, [take, head], [take, response(b"{}")]) as (_, plane):
-        with plane.client() as client:
-            answer = client.send(asked("HEAD", FILES)).read(has_body=False)
-            assert (answer.status, answer.header("content-length")) == (200, "5")
-            assert client.send(asked("GET", FILES)).read().status == 200
+    scripts: list[Script] = [[take, head], [take, response(b"{}")]]
+    with passing(tmp_path, *scripts) as (_, plane), plane.client() as client:
+        answer = client.send(asked("HEAD", FILES)).read(has_body=False)
+        assert (answer.status, answer.header("content-length")) == (200, "5")
+        assert client.send(asked("GET", FILES)).read().status == 200
 
 
 def test_chunks_of_a_body_pass_as_chunks(tmp_path: Path) -> None:
@@ -239,6 +239,28 @@ def test_events_pass_at_once(tmp_path: Path) -> None:
         assert client.read_chunk(answer)
         assert time.monotonic() - started_s < 0.2
         assert answer.body == b"event: a\ndata: 1\n\n"
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.1], ids=["at once", "in two"])
+def test_the_last_bytes_wait_for_the_record(tmp_path: Path, pause_s: float) -> None:
+    held: list[Callable[[], object]] = []
+    script: Script = [take, response(b"abcd")[:-2], stall(pause_s), b"cd"]
+    with passing(tmp_path, script) as (_, plane), plane.client() as client:
+        journal = plane.data_plane.journal
+        append = journal.append
+        journal.append = lambda *sent: held.append(lambda: append(*sent))  # type: ignore[method-assign]
+        client.send(asked("GET", FILES))
+        plane.wait_until(lambda: held)
+        client.socket.settimeout(0.1)
+        received = b""
+        with suppress(TimeoutError):
+            while True:
+                received += client.socket.recv(1000)
+        assert not received.endswith(b"cd")
+        plane.call(held[0])
+        client.socket.settimeout(5)
+        while not received.endswith(b"abcd"):
+            received += client.socket.recv(1000)
 
 
 # -- errors ---------------------------------------------------------------------------------------
