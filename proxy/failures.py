@@ -61,8 +61,9 @@ def passed_on(attempt: Attempt, *, has_retried: bool) -> Passed | None:
     if not (400 <= status < 500) and not (status >= 500 and _is_error_shaped(attempt.body)):
         return None
     headers = attempt.target.to_downstream.kept(attempt.head.headers)
-    is_told = any(name == b"x-should-retry" for name, _ in headers)
-    if not is_told and (has_retried or b"insufficient_quota" in attempt.body):
+    if has_retried or b"insufficient_quota" in attempt.body:
+        # Anthropic says "true" with every overload: three tries of ours would become nine.
+        headers = [header for header in headers if header[0] != b"x-should-retry"]
         headers += errors.NO_RETRY
     return status, headers, attempt.body
 

@@ -67,12 +67,21 @@ def test_a_spent_quota_is_not_tried_again(tmp_path: Path) -> None:
         assert len(up.requests) == 1
 
 
-@pytest.mark.parametrize("word", ["true", "false"])
-def test_the_backends_own_word_on_retrying_passes(tmp_path: Path, word: str) -> None:
-    said = error_answer("500 X", f"x-should-retry: {word}")
+@pytest.mark.parametrize(
+    ("status", "word", "told", "tries"),
+    [
+        ("500 X", "false", "false", 1),
+        ("500 X", "true", "false", 3),  # it was: by us
+        ("400 X", "true", "true", 1),
+    ],
+)
+def test_the_backends_own_word_on_retrying_passes_unless_we_have_retried(
+    tmp_path: Path, status: str, word: str, told: str, tries: int
+) -> None:
+    said = error_answer(status, f"x-should-retry: {word}")
     with serving(tmp_path, [request, said] * 3) as (up, plane):
-        assert ask(plane).header("x-should-retry") == word
-        assert len(up.requests) == (1 if word == "false" else 3)
+        assert ask(plane).header("x-should-retry") == told
+        assert len(up.requests) == tries
 
 
 @pytest.mark.parametrize("status", ["500 X", "503 X", "529 X"])
