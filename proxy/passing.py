@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 from adapters.adapter import Prepared
 from adapters.answer_reader import AnswerReader
 from adapters.target import Target
-from policies.identity import read_labels
 from telemetry.ids import new_id
-from telemetry.record import RequestRecord, Status
+from telemetry.record import Status
 
 from . import errors, failures
 from .answering import clean_request_id
@@ -30,7 +29,7 @@ from .errors import DownstreamError, Shape
 from .heads import Header, RequestHead
 from .passage import Passage
 from .passed_answer import PassedAnswer
-from .recording import Tape, attempt_record, lower_level
+from .recording import Ending, Tape, lower_level, passing_record
 from .timing import allowed_s
 from .uploading import Upload
 from .wiring import Wiring
@@ -70,12 +69,13 @@ class Passing:
         self.head = head
         self.caller = caller
         self.wiring: Wiring = plane.wiring
-        self._passage = passage
+        self.passage = passage
         self._down = PassedAnswer(self)
         self.capture = lower_level("metadata", head.own.get(b"capture"))
         self.tape = Tape(self.id, plane.journal.append_part)
         self.tape.set_level(self.capture)
         fields = head.fields
+        self.client_request_id = clean_request_id(fields.get(b"x-request-id") or b"")
         self._is_chunked = b"transfer-encoding" in fields
         self._length = int(fields.get(b"content-length") or 0)
         self.upload = Upload(
@@ -96,10 +96,10 @@ class Passing:
             error = self._failed or self.plane.admission_error(self.head, self.caller)
             if error is not None:
                 self.refuse(error)
-            elif self._passage.response_id is not None:
-                self.plane.pins.find(self._passage.response_id, self.caller, self._found)
+            elif self.passage.response_id is not None:
+                self.plane.pins.find(self.passage.response_id, self.caller, self._found)
             else:
-                self._ask(self._passage.backend)
+                self._ask(self.passage.backend)
         except Exception as error:  # noqa: BLE001 - the boundary of one request: a 500, and only its own
             self.plane.crashed(self, error)
 
@@ -224,7 +224,7 @@ class Passing:
             framing = b"transfer-encoding: chunked\r\n"
         else:
             framing = b"content-length: %d\r\n" % self._length
-        start = target.start(head.method, self._passage.path, head.query)
+        start = target.start(head.method, self.passage.path, head.query)
         return start + head.upstream_lines(target.to_upstream) + framing + b"\r\n" + body
 
     def _abort(self, failure: str, text: str) -> None:
@@ -303,43 +303,12 @@ class Passing:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        record = self._record(status, http_status, error_type)
+        ending = Ending(
+            status, http_status, error_type, self.attempt, self._down.head_sent_s, monotonic()
+        )
+        record = passing_record(self, ending)
         self.plane.exchange_ended(record, counted=self._is_counted)
         self.plane.journal.append(record, self._released)
-
-    def _record(
-        self, status: Status, http_status: int | None, error_type: str | None
-    ) -> RequestRecord:
-        attempt, now_s = self.attempt, monotonic()
-        request_id = self.head.fields.get(b"x-request-id")
-        labels, ignored = read_labels(self.head.labels(), None)
-        first_s = self._down.head_sent_s or (now_s if http_status is not None else None)
-        attempts = () if attempt is None else (attempt_record(attempt, self.arrival_s, attempt),)
-        is_kept = self.capture == "metadata"
-        return RequestRecord(
-            id=self.id,
-            ts_us=self.ts_us,
-            api=self._passage.api,
-            status=status,
-            complete=status == "ok",
-            capture=self.capture,
-            http_status=http_status,
-            backend=None if attempt is None else attempt.backend.name,
-            policy=self.wiring.policy.digest,
-            caller=self.caller,
-            client_request_id=clean_request_id(request_id) if request_id else None,
-            labels=labels,
-            labels_ignored=ignored,
-            error_type=error_type,
-            first_byte_us=None if first_s is None else int((first_s - self.arrival_s) * 1e6),
-            total_us=int((now_s - self.arrival_s) * 1e6),
-            is_simulated=attempt is not None and attempt.backend.is_simulated,
-            attempts=attempts,
-            request_sha256=self.upload.digest(),
-            request_bytes=self.upload.length if is_kept else None,
-            response_sha256=self.tape.digest(),
-            response_bytes=self.tape.length(),
-        )
 
     def _released(self, is_kept: bool) -> None:
         """The record is with the kernel (or the rule for a full disk has spoken)."""

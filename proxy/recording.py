@@ -8,6 +8,7 @@ import msgspec
 
 from adapters.answer_reader import AnswerReader
 from policies.decision import Candidate, Decision
+from policies.identity import read_labels
 from telemetry.record import (
     AttemptRecord,
     BodyPart,
@@ -22,6 +23,7 @@ from .attempt import Attempt
 
 if TYPE_CHECKING:
     from .exchange import Exchange
+    from .passing import Passing
 
 _UNREAD = AnswerReader()
 PACKED_MAX = 4096
@@ -248,6 +250,40 @@ def _undecided(exchange: "Exchange", ending: Ending) -> RequestRecord:
         response=exchange.tape.rest(),
         response_sha256=exchange.tape.digest(),
         response_bytes=exchange.tape.length(),
+    )
+
+
+def passing_record(passing: "Passing", ending: Ending) -> RequestRecord:
+    """The record of a request that was passed through: metadata, whatever it was."""
+    head, won, upload = passing.head, ending.won, passing.upload
+    labels, ignored = read_labels(head.labels(), None)
+    arrival_s = passing.arrival_s
+    first_s = ending.first_byte_s
+    if first_s is None and ending.http_status is not None:
+        first_s = ending.ended_s
+    return RequestRecord(
+        id=passing.id,
+        ts_us=passing.ts_us,
+        api=passing.passage.api,
+        status=ending.status,
+        complete=ending.status == "ok",
+        capture=passing.capture,
+        http_status=ending.http_status,
+        backend=None if won is None else won.backend.name,
+        policy=passing.wiring.policy.digest,
+        caller=passing.caller,
+        client_request_id=passing.client_request_id,
+        labels=labels,
+        labels_ignored=ignored,
+        error_type=ending.error_type,
+        first_byte_us=None if first_s is None else _us(first_s - arrival_s),
+        total_us=_us(ending.ended_s - arrival_s),
+        is_simulated=won is not None and won.backend.is_simulated,
+        attempts=() if won is None else (attempt_record(won, arrival_s, won),),
+        request_sha256=upload.digest(),
+        request_bytes=upload.length if passing.capture == "metadata" else None,
+        response_sha256=passing.tape.digest(),
+        response_bytes=passing.tape.length(),
     )
 
 
