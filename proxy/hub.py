@@ -258,7 +258,7 @@ class Hub:
         """What one worker found out about a backend, to the others."""
         if self._health.note(told):
             for other in self._members.values():
-                if other is not member:
+                if other is not member and other.is_reading:
                     other.send(told)
 
     def _remember(self, member: Member) -> None:
@@ -275,8 +275,7 @@ class Hub:
                 self._base = merged([self._base, only_growing(self._last.pop(key))])
 
     def _send_learned(self, member: Member) -> None:
-        is_reading = member.writer.transport.get_write_buffer_size() <= QUEUE_BYTES_MAX
-        if self._learned is not None and is_reading:
+        if self._learned is not None and member.is_reading:
             member.send(LearnedState(self._learned))
 
     async def _tell_waiters(self) -> None:

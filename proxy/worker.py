@@ -35,6 +35,8 @@ from .server import DataPlane
 from .tasks import TaskKeeper
 
 FLUSH_S = 0.5
+LOOK_UP_THREADS = "16"
+"""libuv gives half of its threads to names: with its own four, two dead name servers stop all."""
 GC_THRESHOLD = 50_000  # with the default of 700, collections cost about 10 % (SPEED)
 
 
@@ -104,6 +106,7 @@ def run_worker(handover: Handover, index: int) -> None:
     listening = handover.worker_sockets[index]
     handover.keep_only(listening)
     gc.set_threshold(GC_THRESHOLD)
+    os.environ.setdefault("UV_THREADPOOL_SIZE", LOOK_UP_THREADS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(handover, index, listening))
 
