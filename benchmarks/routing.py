@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .outcomes import DATA, open_text, read_outcomes
+from .routing_promises import Judged, alarms, grid
 from .routing_rows import (
     Agreement,
     Scored,
@@ -29,6 +30,7 @@ from .routing_rows import (
     plain,
     run,
     stratified,
+    unseen_scores,
 )
 
 CHEAP, SECOND, DEAR = (
@@ -97,6 +99,34 @@ def measure(*, is_fast: bool) -> dict[str, dict[str, float | None]]:
             f"  gap {met.gap:.1%}  calls {met.calls:.1%}"
         )
         found[f"agreement {name}"] = {"gap": met.gap, "calls": met.calls}
+    return found | promises(is_fast=is_fast)
+
+
+def promises(*, is_fast: bool) -> dict[str, dict[str, float | None]]:
+    """Rows of the promises, and of the monitor under shift."""
+    found: dict[str, dict[str, float | None]] = {}
+    known = read_outcomes(DATA / "routing" / "mmlu_outcomes.csv.gz")
+    answered = read_outcomes(DATA / "routing" / "gsm8k_outcomes.csv.gz")
+    examples = examples_of(known, with_answers=False)
+    mmlu_rows = Judged(known, unseen_scores(known, examples, stratified))
+    gains = unseen_scores(answered, examples_of(answered, with_answers=True), stratified)
+    print("\nPromises, 95 %: broken must be <= 5 %; share of strong calls, beside the ideal one")
+    for row in grid(mmlu_rows, Judged(answered, gains), draws=200 if is_fast else 1000):
+        print(
+            f"  {row.name:34} n {row.labels:5}  broken {row.broken:5.1%}  share {row.share:.3f}"
+            f"  ideal {row.ideal:.3f}  plug-in broken {row.plug_in_broken:.1%}"
+        )
+        found[f"promise {row.name} {row.labels}"] = {
+            "broken": row.broken, "excess": row.share - row.ideal
+        }  # fmt: skip
+    scores = unseen_scores(known, examples, by_subject)
+    watched = alarms(known, scores, limit=0.25, draws=20 if is_fast else 200)
+    print(
+        f"\nMonitor under {watched.shifts} shifts of subjects (error >= 1.25 x the limit):"
+        f" in time {watched.in_time:.1%}, after {watched.median_labels:.0f} labels in the middle;"
+        f" false alarms without shift {watched.false:.1%}"
+    )
+    found["monitor"] = {"in_time": watched.in_time, "false": watched.false}
     return found
 
 

@@ -130,6 +130,20 @@ def run(
     )
 
 
+def unseen_scores(
+    rows: Sequence[Outcome],
+    examples: Sequence[Example],
+    split: Callable[[Sequence[Outcome], int], list[Split]],
+) -> list[float]:
+    """The benefit of every row, each from a model that did not see it."""
+    scores = [0.0] * len(rows)
+    for train, test in split(rows, 0):
+        model = fit_rows([examples[i] for i in train], [rows[i] for i in train])
+        for place in test:
+            scores[place] = benefit(model, examples[place])[0]
+    return scores
+
+
 def plain(name: str, rows: Sequence[Outcome], scores: Sequence[float]) -> Scored:
     """A score that nothing was fitted for."""
     weak, strong = _known(rows, range(len(rows)))
