@@ -66,6 +66,11 @@ class Member:
         """Worker and process."""
         return self.worker, self.pid
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether it takes what it is sent."""
+        return self.writer.transport.get_write_buffer_size() <= QUEUE_BYTES_MAX
+
     def send(self, message: FromKeeper) -> None:
         """Queue a message; none once the worker is gone."""
         if not self.writer.is_closing():
