@@ -32,8 +32,10 @@ def command(config: Path, file: Path, source: str | None, as_json: bool) -> None
       pointsman import traffic.jsonl --source old-gateway
     """
     from learning.import_pairs import import_file
+    from proxy.teaching import catch_up
 
     directory = read_config(config).capture.directory
+    catch_up(directory)  # what was answered is learned from; what is imported teaches nothing
     try:
         with progress_bar("importing", is_silent=as_json, is_bytes=True) as advance:
             report = import_file(
