@@ -8,6 +8,7 @@ request that is itself about an earlier one does, and for ANSWER_S at most.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -136,7 +137,7 @@ class Finder:
             return
         self._waiting += 1
         loop = asyncio.get_running_loop()
-        future = self._thread.submit(found_for, self._directory, question)
+        future = self._thread.submit(self._find, question, time.monotonic())
         future.add_done_callback(
             lambda done: loop.call_soon_threadsafe(partial(self._reply, question, reply, done))
         )
@@ -145,8 +146,15 @@ class Finder:
         """Leave what still waits unanswered."""
         self._thread.shutdown(cancel_futures=True)
 
+    def _find(self, question: Question, asked_s: float) -> bytes | None:
+        """In the thread. Where a long journal makes each search slow, the late ones are not made:
+        nobody waits for them any more."""
+        if time.monotonic() - asked_s > ANSWER_S:
+            return None
+        return found_for(self._directory, question)
+
     def _reply(
-        self, question: Question, reply: Callable[[Answer], None], done: Future[bytes]
+        self, question: Question, reply: Callable[[Answer], None], done: Future[bytes | None]
     ) -> None:
         self._waiting -= 1
         error = None if done.cancelled() else done.exception()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,28 @@ async def test_a_keeper_with_too_many_questions_says_so(
     assert sorted((one.number, one.found) for one in answers) == [
         (0, b"null"), (1, None), (2, None),
     ]  # fmt: skip
+    finder.close()
+
+
+async def test_a_question_nobody_waits_for_any_more_is_not_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_for: list[str] = []
+
+    def slowly(directory: Path, question: Question) -> bytes:
+        looked_for.append(question.id)
+        time.sleep(0.1)
+        return b"null"
+
+    monkeypatch.setattr(proxy.lookup, "found_for", slowly)
+    monkeypatch.setattr(proxy.lookup, "ANSWER_S", 0.05)
+    finder = Finder(tmp_path)
+    answers: list[Answer] = []
+    for number in range(3):
+        finder.ask(Question(number, "decision", str(number), None), answers.append)
+    await until(lambda: len(answers) == 3)
+    assert looked_for == ["0"]
+    assert [one.found for one in answers] == [b"null", None, None]
     finder.close()
 
 
