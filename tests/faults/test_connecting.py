@@ -35,7 +35,9 @@ def test_f06_another_backend_answers_within_fifty_milliseconds(tmp_path: Path) -
     ):
         for _ in range(20):
             started_s = time.monotonic()
-            assert lab.ask().header("x-pointsman-backend") == "b"
+            answer = lab.ask()
+            assert answer.header("x-pointsman-backend") == "b"
+            assert answer.header("x-pointsman-attempts") in ("1", "2")
             spans.append(time.monotonic() - started_s)
     assert sorted(spans)[len(spans) // 2] < 0.05
 
@@ -144,7 +146,8 @@ def ask_slowly(served: Served) -> None:
 
 @pytest.mark.slow
 def test_f08_a_backend_that_moved_is_found_again(tmp_path: Path) -> None:
-    """Its old address answers no more. Addresses are kept for 30 s, whatever their TTL says."""
+    """Its old address answers no more. Addresses are asked for anew every ten seconds: the C
+    library does not tell their TTL."""
     with (
         ScriptedUpstream([GOOD]) as a,
         ScriptedUpstream([GOOD]) as b,
@@ -154,7 +157,7 @@ def test_f08_a_backend_that_moved_is_found_again(tmp_path: Path) -> None:
         names.answers["one.test"] = "127.0.0.1"
         moved_s = time.monotonic()
         while served.chat(model="alone")[0] != 200:
-            assert time.monotonic() - moved_s < 32.0
+            assert time.monotonic() - moved_s < 13.0
             time.sleep(0.25)
 
 

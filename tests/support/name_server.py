@@ -68,7 +68,7 @@ class NameServer:
     def led_here(self, directory: Path) -> tuple[str, ...]:
         """Words before a command, so that it resolves names here; skips where that is refused."""
         file = directory / "resolv.conf"
-        file.write_text(f"nameserver {self.address}\noptions timeout:3 attempts:2\n")
+        file.write_text(f"nameserver {self.address}\noptions timeout:2 attempts:1\n")
         words = (*_IN_NAMESPACE, _MOUNT, str(file))
         tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
         if tried.returncode:
