@@ -11,6 +11,7 @@ identity and the seed as arguments. The order of things:
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 from .compiled_route import (
     CompiledCandidate,
@@ -21,11 +22,12 @@ from .compiled_route import (
     usd_word,
 )
 from .decision import Candidate, Choice, Decision, World
+from .explore import explore
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
 from .policy import Policy
 from .prediction import Prediction
 from .request import Features
-from .words import CostLimit, Preference, Route
+from .words import CostLimit, Preference, Route, Weights
 
 CHOICES_MAX = 4096
 """Kinds of request whose choice is kept; about 1 KB each."""
@@ -34,10 +36,17 @@ CHOICES_MAX = 4096
 class _View:
     """One candidate while the decision is being made."""
 
-    __slots__ = ("backend", "cost_usd", "failure", "prediction", "rank_usd")
+    __slots__ = ("acceptable", "backend", "cost_usd", "failure", "prediction", "rank_usd")
 
-    def __init__(self, backend: str, prediction: Prediction, rank_usd: float | None) -> None:
+    def __init__(
+        self,
+        backend: str,
+        prediction: Prediction,
+        rank_usd: float | None,
+        acceptable: float | None,
+    ) -> None:
         self.backend = backend
+        self.acceptable = acceptable
         self.prediction = prediction
         self.rank_usd = rank_usd
         """Of prior tokens where nothing else is known."""
@@ -53,8 +62,12 @@ def decide(
     *,
     decision_id: str,
     seed: int,
+    acceptable: Mapping[str, float] | None = None,
 ) -> Decision:
     """Choose a backend for one request on the route that takes it.
+
+    `acceptable` is P(acceptable answer) per backend, for this request's own words; what is NaN
+    or not in it is unknown.
 
     Requests of one kind (route, task, size to 3 %, limit, load of the machines) get one choice
     until something is learned: making it costs 4 us, finding it again half of one.
@@ -67,14 +80,17 @@ def decide(
     loads = tuple([world.in_flight.get(name, 0) for name in compiled.machines])
     key = (compiled.question, features.task, prompt_bytes, limit, loads)
     kept = world.learned.choices
-    choice = kept.get(key) if not world.unavailable and not world.certified else None
+    is_kept = not world.unavailable and not world.certified and not acceptable
+    choice = kept.get(key) if is_kept else None
     if choice is None:
-        choice = _choice(match, features.task, prompt_bytes, limit, world)
-        if not world.unavailable and not world.certified:
+        choice = _choice(match, features.task, prompt_bytes, limit, world, acceptable or {})
+        if is_kept:
             if len(kept) >= CHOICES_MAX:
                 kept.clear()
             kept[key] = choice
     assert isinstance(choice, Choice)
+    if match.route.explore is not None:
+        choice = explore(choice, match.route.explore.share, compiled.plans, seed=seed)
     return Decision(
         decision_id,
         match.route,
@@ -97,13 +113,18 @@ def rounded_bytes(prompt_bytes: int) -> int:
 
 
 def _choice(
-    match: RouteMatch, task: str, prompt_bytes: int, limit: int | None, world: World
+    match: RouteMatch,
+    task: str,
+    prompt_bytes: int,
+    limit: int | None,
+    world: World,
+    acceptable: Mapping[str, float],
 ) -> Choice:
     route, compiled = match.route, match.compiled
     is_uncertified = route.require.error is not None and route.name not in world.certified
     inquiry = Inquiry(compiled.question, task, size_bucket(prompt_bytes), limit)
     views = [
-        _predict(candidate, inquiry, world, prompt_bytes)
+        _predict(candidate, inquiry, world, prompt_bytes, acceptable)
         for candidate in compiled.candidates
         if is_uncertified or not candidate.is_reference_only
     ]
@@ -113,7 +134,7 @@ def _choice(
         fallback = _fallback(compiled, needed, world)
     chosen: _View | None
     if fallback is not None:
-        chosen = _predict(fallback, inquiry, world, prompt_bytes)
+        chosen = _predict(fallback, inquiry, world, prompt_bytes, acceptable)
         _name_failures(views, world.unavailable)
         views.append(chosen)
         reason = f"none of {len(views) - 1} is available: {fallback.backend} of on_failure taken"
@@ -132,7 +153,11 @@ def _choice(
 
 
 def _predict(
-    candidate: CompiledCandidate, inquiry: Inquiry, world: World, prompt_bytes: int
+    candidate: CompiledCandidate,
+    inquiry: Inquiry,
+    world: World,
+    prompt_bytes: int,
+    acceptable: Mapping[str, float],
 ) -> _View:
     prediction = world.learned.predict(candidate.facts, inquiry)
     cost = prediction.cost
@@ -141,7 +166,10 @@ def _predict(
         usd += cost.per_byte_usd * prompt_bytes
         if cost.is_machine:
             usd /= 1 + world.in_flight.get(candidate.backend, 0)
-    return _View(candidate.backend, prediction, usd)
+    chance = acceptable.get(candidate.backend)
+    if chance is not None and not 0.0 <= chance <= 1.0:
+        chance = None  # NaN, or no probability at all
+    return _View(candidate.backend, prediction, usd, chance)
 
 
 def _fallback(
@@ -201,12 +229,13 @@ def _choose(
     count = len(available)
     eligible = [view for view in available if view.failure is None]
     if eligible:
-        chosen = _best(route.prefer, compiled, eligible)
+        chosen = _best(route.prefer, compiled, eligible, route.weights)
         return chosen, _words(route.prefer, len(eligible), count, compiled.limits)
     missed = f"none of {count} meets {compiled.limits}"
     if route.if_none == "reject":
         return None, f"{missed}: rejected"
-    return _best(route.if_none, compiled, available), f"{missed}: {route.if_none} taken"
+    chosen = _best(route.if_none, compiled, available, None)
+    return chosen, f"{missed}: {route.if_none} taken"
 
 
 def _take_reference(route: Route, views: list[_View]) -> tuple[_View, str]:
@@ -221,7 +250,9 @@ def _take_reference(route: Route, views: list[_View]) -> tuple[_View, str]:
     return chosen, f"no certified lock for {promise}: reference {limit.reference}"
 
 
-def _best(prefer: Preference, compiled: CompiledRoute, views: list[_View]) -> _View:
+def _best(
+    prefer: Preference, compiled: CompiledRoute, views: list[_View], weights: Weights | None
+) -> _View:
     """The best of `views`; the route's order breaks ties, unknown comes last."""
     if len(views) == 1:
         return views[0]
@@ -229,10 +260,16 @@ def _best(prefer: Preference, compiled: CompiledRoute, views: list[_View]) -> _V
         return min(views, key=_rank_latency)
     if prefer == "surest":
         return _surest(compiled, views)
-    return min(views, key=_rank_cost)  # `weighted` too, until labels say what an error costs
+    if prefer == "weighted" and weights is not None:
+        return min(views, key=partial(_rank_weighted, weights))
+    return min(views, key=_rank_cost)
 
 
 def _surest(compiled: CompiledRoute, views: list[_View]) -> _View:
+    """The one most likely acceptable where that is known of all, else in the operator's order."""
+    chances = [view.acceptable for view in views if view.acceptable is not None]
+    if len(chances) == len(views):
+        return views[chances.index(max(chances))]
     for name in compiled.surest:
         for view in views:
             if view.backend == name:
@@ -249,6 +286,17 @@ def _rank_cost(view: _View) -> float:
     return math.inf if view.rank_usd is None else view.rank_usd
 
 
+def _rank_weighted(weights: Weights, view: _View) -> float:
+    """Dollars of the call and of what may go wrong. What is unknown adds nothing: to all alike
+    while nothing is known of any, and to one that is not yet known it gives a first chance.
+    """
+    within = view.prediction.latency.p_within
+    worth_usd = 0.0 if within is None else weights.late_usd * (1.0 - within)
+    if view.acceptable is not None:
+        worth_usd += weights.error_usd * (1.0 - view.acceptable)
+    return _rank_cost(view) + worth_usd
+
+
 def _candidate(view: _View, is_chosen: bool) -> Candidate:
     prediction = view.prediction
     latency = prediction.latency
@@ -259,7 +307,7 @@ def _candidate(view: _View, is_chosen: bool) -> Candidate:
         latency.p50_s,
         latency.p95_s,
         latency.p_within,
-        None,
+        view.acceptable,
         1.0 if is_chosen else 0.0,
         prediction.prior,
         view.failure or prediction.reason,
@@ -270,7 +318,7 @@ def _candidate(view: _View, is_chosen: bool) -> Candidate:
 
 
 def _words(prefer: Preference, eligible: int, available: int, limits: str) -> str:
-    word = "cheapest" if prefer == "weighted" else prefer
+    word = "best by weight" if prefer == "weighted" else prefer
     if available == 1:
         return f"the only candidate, meets {limits}" if limits else "the only candidate"
     if eligible == 1:

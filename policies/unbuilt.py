@@ -9,15 +9,12 @@ from pointsman.document import Position
 UNBUILT = frozenset(
     {
         "require.error",
-        "prefer: weighted",
-        "weights",
         "agreement",
         "agree_with",
         "judge",
         "accept: calibrated",
         "hold: tokens",
         "hedge",
-        "explore",
         "shadow",
         "canary",
         "sticky: conversation",

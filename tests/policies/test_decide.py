@@ -4,6 +4,7 @@ A case gives a route (or a whole request), what was seen, and what the decision 
 that a case does not name are not looked at.
 """
 
+import math
 from pathlib import Path
 
 import pytest
@@ -84,12 +85,12 @@ def test_golden(text, case):
     assert plan == expect.get("plan", plan)
 
 
-def decision_of(words, world=None, **request):
+def decision_of(words, world=None, *, seed=42, acceptable=None, **request):
     match = route_of(words)
     policy = policy_of("routes: {default: {candidates: [gpt-4]}}")
     return decide(
         policy, match, features_of(chat(**request)), world or World(learned_from()),
-        decision_id="d-1", seed=42,
+        decision_id="d-1", seed=seed, acceptable=acceptable,
     )  # fmt: skip
 
 
@@ -109,9 +110,57 @@ def test_more_choices_may_take_more_tokens():
     assert decision_of(words, max_tokens=12, n=3).candidates[0].latency_p_within is None
 
 
-def test_weights_fall_back_to_the_cheapest_until_they_are_built():
-    decision = decision_of("candidates: [gpt-4, local], prefer: weighted, weights: {late: $1}")
-    assert (decision.chosen, decision.reason) == ("local", "cheapest of 2")
+WEIGHTED = "candidates: [gpt-4, local], prefer: weighted, weights: {error: $1}"
+
+
+def test_weights_take_the_cheapest_while_nothing_is_known_of_the_answers():
+    decision = decision_of(WEIGHTED)
+    assert (decision.chosen, decision.reason) == ("local", "best by weight of 2")
+
+
+def test_weights_pay_for_a_likelier_answer():
+    found = decision_of(WEIGHTED, acceptable={"local": 0.5, "gpt-4": 0.99})
+    assert found.chosen == "gpt-4"
+    assert [candidate.p_acceptable for candidate in found.candidates] == [0.99, 0.5]
+    assert decision_of(WEIGHTED, acceptable={"local": 0.98, "gpt-4": 0.99}).chosen == "local"
+
+
+@pytest.mark.parametrize("unknown", [math.nan, -1.0, 2.0])
+def test_a_chance_that_is_none_is_unknown(unknown):
+    found = decision_of(WEIGHTED, acceptable={"local": unknown, "gpt-4": 0.9})
+    assert found.candidates[1].p_acceptable is None
+
+
+def test_surest_is_the_likeliest_where_that_is_known_of_all():
+    words = "candidates: [gpt-4, local], prefer: surest"
+    assert decision_of(words, acceptable={"local": 0.9, "gpt-4": 0.8}).chosen == "local"
+    assert decision_of(words, acceptable={"local": 0.9}).chosen == "gpt-4"
+
+
+EXPLORED = "candidates: [gpt-4, local, o3-mini], explore: {share: 30%}"
+
+
+def test_exploring_draws_among_the_eligible_and_says_with_which_probability():
+    decisions = [decision_of(EXPLORED, seed=seed) for seed in range(600)]
+    (preferred,) = {d.chosen for d in decisions if not d.reason.startswith("explored")}
+    for decision in decisions[:5]:
+        odds = {c.backend: c.propensity for c in decision.candidates}
+        assert odds == {b: pytest.approx(0.8 if b == preferred else 0.1) for b in odds}
+    explored = [d for d in decisions if d.reason == "explored: drawn among 3"]
+    assert 140 < len(explored) < 220  # 180 expected, 3.5 standard deviations
+    assert {d.chosen for d in explored} == {"gpt-4", "local", "o3-mini"}
+    assert all(d.plan[0].backend == d.chosen for d in explored)
+
+
+def test_exploring_never_breaks_a_limit():
+    dear = learned_from((20, observation(backend="gpt-4", completion=500)))
+    words = EXPLORED + ", require: {cost: {max: $0.004}}"
+    chosen = {decision_of(words, World(dear), seed=seed).chosen for seed in range(200)}
+    assert chosen == {"local", "o3-mini"}
+
+
+def test_a_draw_is_the_seeds_alone():
+    assert decision_of(EXPLORED, seed=5) == decision_of(EXPLORED, seed=5)
 
 
 NAMES = list(BACKENDS)

@@ -58,7 +58,7 @@ def test_words_ahead_of_their_time_are_warned_about_where_they_stand():
         warning.partition("effect: ")[2].partition(" (")[0] for warning in warnings_of(EXAMPLE)
     ]
     assert sorted(words) == [
-        "accept: calibrated", "agree_with", "agreement", "canary", "explore", "hedge",
+        "accept: calibrated", "agree_with", "agreement", "canary", "hedge",
         "require.error", "shadow", "sticky: conversation",
     ]  # fmt: skip
     assert "20:5: accepted, not yet in effect: hedge (policy.yaml:20)" in warnings_of(EXAMPLE)

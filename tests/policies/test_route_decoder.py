@@ -60,8 +60,6 @@ def test_refuses(words, error):
 @pytest.mark.parametrize(
     ("words", "word"),
     [
-        ("prefer: weighted, weights: {late: $1}", "prefer: weighted"),
-        ("prefer: weighted, weights: {late: $1}", "weights"),
         ("hold: 64", "hold: tokens"),
         ("sticky: conversation", "sticky: conversation"),
         ("redact: true", "redact: true"),
