@@ -35,7 +35,7 @@ def messages(raw: msgspec.Raw) -> list[Message]:
     """A list of messages; empty where it is none: the backend says what it thinks of that."""
     try:
         return _decode_messages(raw) if raw else []
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
 
 
@@ -79,7 +79,7 @@ def _has_items(raw: msgspec.Raw) -> bool:
 def _tools(raw: msgspec.Raw) -> list[Tool]:
     try:
         return _decode_tools(raw) if raw else []
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
 
 

@@ -91,7 +91,7 @@ def response_schema(request: ChatRequest) -> object | None:
 def _response_kind(raw: msgspec.Raw) -> ResponseKind | None:
     try:
         return _decode_kind(raw) if raw else None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -16,6 +16,13 @@ def test_any_bytes_are_read_or_taken_for_nothing(raw: bytes) -> None:
     tool_names(value)
 
 
+def test_bytes_that_are_no_text_are_taken_for_nothing() -> None:
+    raw = msgspec.Raw(b'[{"role":"us\x96r","content":"a"}]')
+    assert messages(raw) == []
+    assert survey(raw, b'"image"') == (b"", b"", False)
+    assert tool_names(msgspec.Raw(b'[{"function":{"name":"\x96"}}]')) == (b"", True)
+
+
 @pytest.mark.parametrize(
     ("value", "count"), [(3, 3), (0, None), (-1, None), (True, None), ("3", None)]
 )
