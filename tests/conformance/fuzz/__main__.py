@@ -10,7 +10,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["adapters", "proxy", "tests.conformance.fuzz.targets"]):
+with atheris.instrument_imports(
+    include=["adapters", "policies", "proxy", "tests.conformance.fuzz.targets"]
+):
     from tests.conformance.fuzz import targets
 
 from tests.conformance.fuzz.tokens import TOKENS

@@ -1,7 +1,8 @@
 """What must hold for any bytes, with a second reader as judge where there is one.
 
-    events     adapters/sse.py, proxy/relay.py, the chat reader; judged by a reader of our own
-               that follows the HTML standard's text and by what a client would be handed
+    events     adapters/sse.py, proxy/relay.py, every endpoint's reader of answers; judged by a
+               reader that follows the HTML standard's text
+    requests   every endpoint's reader of requests; the only error it knows is RequestError
     splicing   adapters/splice.py; judged by Python's json
     framing    proxy/request_reader.py; judged by h11
 
@@ -11,14 +12,16 @@ is cut into reads.
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import h11
 import httptools
 
 from adapters import splice
-from adapters.chat_reader import ChatReader
 from adapters.sse import EventBuffer, event_data, split_events
+from policies.request import RequestError
+from proxy.endpoints import ENDPOINTS, Endpoint
 from proxy.framing import Refused
 from proxy.heads import RequestHead
 from proxy.relay import hide_in_events, hide_logprobs, without_done
@@ -77,14 +80,15 @@ def standard_data(stream: bytes) -> list[bytes]:
 
 
 def _read_on_the_side(passed: list[bytes], held: bytes) -> None:
-    readers = [ChatReader(1, keeps_text=True), ChatReader(2, keeps_text=False)]
-    for reader in readers:
-        for piece in passed:
-            reader.read_events(piece)
-        reader.read_events(held)
-        assert reader.is_complete in (True, False)
-        assert reader.text is None or isinstance(reader.text, str)
-    assert readers[0].has_data == readers[1].has_data
+    for endpoint in ENDPOINTS.values():
+        readers = [endpoint.make_reader(1, True), endpoint.make_reader(2, False)]
+        for reader in readers:
+            for piece in (*passed, held):
+                reader.read_events(piece)
+            assert reader.is_complete in (True, False)
+            assert reader.text is None or isinstance(reader.text, str)
+            assert endpoint.cut_event(reader).endswith(b"\n\n")
+        assert readers[0].has_data == readers[1].has_data
 
 
 def _hide(stream: bytes) -> None:
@@ -94,6 +98,27 @@ def _hide(stream: bytes) -> None:
         assert hidden == stream
     assert len(without_done(stream)) <= len(stream)
     hide_logprobs(stream)
+
+
+# -- requests --------------------------------------------------------------------------------
+
+
+def requests(data: bytes) -> None:
+    """A body is read, or refused with its reason; nothing else happens."""
+    body, _ = pieces_of(data)
+    for endpoint in ENDPOINTS.values():
+        with suppress(RequestError):
+            _read_request(endpoint, body)
+
+
+def _read_request(endpoint: Endpoint, body: bytes) -> None:
+    parsed = endpoint.parse(body)
+    features = endpoint.read_features(
+        parsed, body_bytes=len(body), label_headers={}, conversation_header=None, caller=None
+    )
+    assert features.choices >= 1
+    assert isinstance(endpoint.prompt_text(parsed), str)
+    endpoint.response_schema(parsed)
 
 
 # -- splicing --------------------------------------------------------------------------------
@@ -243,6 +268,7 @@ def h11_requests_of(stream: bytes) -> list[Request]:
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "events": events,
+    "requests": requests,
     "splicing": splicing,
     "framing": framing,
 }
