@@ -37,6 +37,7 @@ TERMS = (
 REQUIREMENTS = Path(__file__).with_name("local_model.txt")
 
 READY_S_MAX = 120.0
+HEALTH_S = 5.0
 POLL_S = 0.05
 STOP_S_MAX = 10.0
 
@@ -133,10 +134,17 @@ class LocalServer:
     """
 
     def __init__(
-        self, model: Path, *, threads: int = 1, log: Path, command: list[str] | None = None
+        self,
+        model: Path,
+        *,
+        threads: int = 1,
+        log: Path,
+        command: list[str] | None = None,
+        port: int | None = None,
+        template: Path | None = None,
     ) -> None:
-        self.port = free_port()
-        options = ServerOptions(model, self.port, threads)
+        self.port = port or free_port()
+        options = ServerOptions(model, self.port, threads, template)
         self._command = command or [
             sys.executable, "-m", "learning.local_process", *options.arguments()
         ]  # fmt: skip
@@ -149,8 +157,21 @@ class LocalServer:
         """For a config's `base_url`."""
         return f"http://127.0.0.1:{self.port}/v1"
 
+    @property
+    def is_running(self) -> bool:
+        """Its process has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def is_healthy(self) -> bool:
+        """It answers its health check."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=HEALTH_S):
+                return True
+        except OSError:
+            return False
+
     def __enter__(self) -> Self:
-        self._log = self._log_path.open("wb")
+        self._log = self._log_path.open("ab")
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,

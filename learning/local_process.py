@@ -37,10 +37,13 @@ class ServerOptions:
     port: int
     threads: int
     """Physical cores left free: two threads on two busy cores fell to 2 tokens a second."""
+    template: Path | None = None
+    """A chat template in Jinja, the one the model was trained with; None: that of this page."""
 
     def arguments(self) -> list[str]:
         """As `main` reads them."""
-        return [str(self.model), str(self.port), str(self.threads)]
+        words = [str(self.model), str(self.port), str(self.threads)]
+        return words if self.template is None else [*words, str(self.template)]
 
 
 def parameters(options: ServerOptions) -> Any:
@@ -56,14 +59,16 @@ def parameters(options: ServerOptions) -> Any:
     wanted.port = options.port
     wanted.warmup = True
     wanted.use_jinja = True
-    wanted.chat_template = TEMPLATE
+    template = options.template
+    wanted.chat_template = TEMPLATE if template is None else template.read_text("utf-8")
     return wanted
 
 
 def main(arguments: list[str]) -> None:
     """Serve until standard input ends."""
-    model, port, threads = arguments
-    options = ServerOptions(Path(model), int(port), int(threads))
+    model, port, threads, *rest = arguments
+    template = Path(rest[0]) if rest else None
+    options = ServerOptions(Path(model), int(port), int(threads), template)
     server = importlib.import_module("xllamacpp").Server(parameters(options))
     sys.stdin.buffer.read()
     del server

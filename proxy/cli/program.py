@@ -28,6 +28,7 @@ COMMANDS = (
     "benchmark",
     "label",
     "dataset",
+    "model",
     "forget",
 )
 MODULES = MappingProxyType({"import": "importing"})

@@ -40,6 +40,7 @@ NEEDED = {
     "export": ("--output", "{}.out", "--format", "jsonl-raw"),
     "import": ("{}",),
     "dataset": ("list",),
+    "model": ("list",),
     "forget": ("--id", "x", "--yes"),
 }
 """What a command cannot be called without; {} is some file."""
