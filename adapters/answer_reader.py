@@ -7,6 +7,9 @@ What cannot be read is marked `is_unparsed`; the bytes go their way regardless. 
 came compressed is decoded on the side.
 """
 
+import json
+import re
+
 from pointsman.tokens import Usage
 
 from .content_coding import Decoder
@@ -14,9 +17,14 @@ from .sse import EventBuffer, event_data, only_data, split_events
 
 TEXT_CHARS_MAX = 1 << 20
 """Collected answer text beyond this is not judged; the bytes are recorded all the same."""
+EVENT_BYTES_MAX = 4 << 20
+"""An event that comes in pieces is put together to be read up to this size."""
 LOGPROBS_MAX = 1 << 17
 """Token logprobs beyond this are not judged: as many as the longest context windows hold."""
 
+START_BYTES = 1024
+"""So much of the beginning of something too large is looked at."""
+_USAGE = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -46,6 +54,9 @@ class AnswerReader:
         self.keeps_text = keeps_text
         self._text: list[str] = []
         self._logprobs: list[float] = []
+        self._pieces: list[bytes] = []
+        """Of an event too large to be held on its way; see `read_piece`."""
+        self._pieces_bytes = 0
 
     @property
     def is_complete(self) -> bool:
@@ -79,14 +90,30 @@ class AnswerReader:
                 return True
         return self._read(body.removeprefix(_BYTE_ORDER_MARK))
 
-    def read_tail(self, tail: bytes) -> None:
-        """Read the end of an answer too large to be read whole, where that tells anything."""
+    def read_large(self, start: bytes, tail: bytes) -> None:
+        """Read of an answer too large to be read whole what its two ends tell: the usage."""
+        self.is_unparsed = True
+        usage = usage_in(tail)
+        if usage is not None and self._decoder is None:
+            is_unparsed_before = self.is_unparsed
+            self._read(b'{"usage":%b}' % usage)
+            self.is_unparsed = is_unparsed_before
+        self.has_answer = True
+
+    def read_piece(self, data: bytes) -> None:
+        """A piece of an event that is not whole yet; `read_events` with its end reads it."""
+        self.has_data = True
+        self._pieces_bytes += len(data)
+        if self._pieces_bytes <= EVENT_BYTES_MAX or not self._pieces:
+            self._pieces.append(data)
 
     def read_events(self, data: bytes) -> None:
         """Read whole events of a stream; of a coded one, any piece."""
         if self._decoder is not None:
             self._read_coded(self._decoder, data)
             return
+        if self._pieces:
+            data = self._put_together(data)
         line = only_data(data)
         if line is not None:
             self.read_payload(line)
@@ -101,6 +128,20 @@ class AnswerReader:
         self.has_data = True
         self._read(payload)
 
+    def _read_start(self, start: bytes) -> None:
+        """Read the beginning of an event too large to be read, now that it has ended."""
+
+    def _put_together(self, data: bytes) -> bytes:
+        """The event that has ended, with what stands behind it; without it if it is too large."""
+        pieces, self._pieces = self._pieces, []
+        size, self._pieces_bytes = self._pieces_bytes + len(data), 0
+        if size <= EVENT_BYTES_MAX:
+            return b"".join([*pieces, data])
+        self.is_unparsed = True
+        self._read_start(pieces[0][:START_BYTES])
+        _, *behind = split_events(data)
+        return b"".join(behind)
+
     def _read(self, payload: bytes) -> bool:
         """Read one JSON document: an answer, or the data of an event. False where it is none."""
         raise NotImplementedError
@@ -114,6 +155,11 @@ class AnswerReader:
         ready = self._events.feed(decoder.feed(data))
         if decoder.state == "ended":
             ready += self._events.rest()
+        if self._events.is_within_event:
+            self.read_piece(ready)
+            return
+        if self._pieces:
+            ready = self._put_together(ready)
         for event in split_events(ready):
             payload = event_data(event)
             if payload is not None:
@@ -126,3 +172,16 @@ class AnswerReader:
         if text and self._text_chars < TEXT_CHARS_MAX:
             self._text.append(text)
             self._text_chars += len(text)
+
+
+def usage_in(tail: bytes) -> bytes | None:
+    """The last member `usage` in the end of an answer, as JSON; None where there is none."""
+    ends = [found.end() for found in _USAGE.finditer(tail)]
+    if not ends:
+        return None
+    try:
+        text = tail[ends[-1] :].decode("utf-8", "replace")
+        usage, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return json.dumps(usage).encode()

@@ -1,15 +1,11 @@
 """The side-reader of embeddings: the usage and the model; the vectors are not looked at."""
 
-import re
-
 from msgspec import UNSET
 
 from pointsman.tokens import Usage
 
 from .answer_reader import AnswerReader
 from .embeddings import Embeddings, read_embeddings
-
-_USAGE = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(\{[^{}]{0,512}\})')
 
 
 class EmbeddingsReader(AnswerReader):
@@ -23,13 +19,6 @@ class EmbeddingsReader(AnswerReader):
             return False
         self._take(answer)
         return True
-
-    def read_tail(self, tail: bytes) -> None:
-        """The usage stands behind the vectors, which may be many megabytes."""
-        self.has_answer = True
-        found = _USAGE.search(tail)
-        if found is not None:
-            self._read(b'{"data":[],"usage":%b}' % found[1])
 
     def _says_done(self) -> bool:
         return False

@@ -6,6 +6,8 @@ passed over unread. How an answer ended is told in the words of chat completions
 and judges know one vocabulary.
 """
 
+import re
+
 import msgspec
 from msgspec import UNSET
 
@@ -24,6 +26,8 @@ from .response import (
 
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 _REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_LAST_TYPE = re.compile(rb'"type"[ ]?:[ ]?"response\.(?:completed|incomplete|failed)"')
+_ID = re.compile(rb'^\s*\{\s*"id"\s*:\s*"([^"\\]{1,256})"')
 _MARKS_MAX = 64
 """An event names its type within so many bytes, as every backend writes it."""
 
@@ -73,13 +77,27 @@ class ResponsesReader(AnswerReader):
             self._take(response)
         return True
 
+    def read_large(self, start: bytes, tail: bytes) -> None:
+        """The usage, and the id by which the answer may be asked for again."""
+        super().read_large(start, tail)
+        found = _ID.search(start)
+        if found is not None:
+            self.response_id = found[1].decode("ascii", "replace")
+
+    def _read_start(self, start: bytes) -> None:
+        if _LAST_TYPE.search(start):
+            self._end()
+
+    def _end(self) -> None:
+        self._has_last_event = True
+        self.has_done = self._decoder is None
+
     def _says_done(self) -> bool:
         return self._has_last_event
 
     def _take_event(self, event: Event) -> None:
         if event.type in _LAST_EVENTS:
-            self._has_last_event = True
-            self.has_done = self._decoder is None
+            self._end()
         if event.response is not None:
             self.has_answer = True
             self._take(event.response)

@@ -37,6 +37,11 @@ class EventBuffer:
         self.is_overlong = False
 
     @property
+    def is_within_event(self) -> bool:
+        """What was passed on ends within an event that was too large to be held."""
+        return self._is_within
+
+    @property
     def is_between_events(self) -> bool:
         """What was passed on ends with an event: another may stand behind it."""
         return not (self.is_opaque or self._is_within)

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Literal, Protocol
 
 from adapters.adapter import Prepared
-from adapters.answer_reader import AnswerReader
+from adapters.answer_reader import START_BYTES, AnswerReader
 from adapters.connection import ResponseHead
 from adapters.errors import UpstreamError
 from adapters.pool import Call, Pool, StreamedBody
@@ -23,7 +23,7 @@ from .relay import hide_in_events, hide_logprobs
 
 HELD_BYTES_MAX = 4 << 20
 """A whole answer is held to be read and judged up to this size; a larger one streams through."""
-TAIL_BYTES = 1024
+TAIL_BYTES = 4096
 """Of a larger answer so much of its end is read: where some APIs tell the usage."""
 ERROR_BYTES_MAX = 1 << 20
 """An error body larger than this is a broken answer."""
@@ -61,6 +61,7 @@ class Attempt:
     _mode: Mode = "whole"
     _events: EventBuffer | None = None
     _body_bytes = 0
+    _start = b""
     _tail = b""
     head: ResponseHead | None = None
     failure: str | None = None
@@ -254,6 +255,8 @@ class Attempt:
         ready = self._events.feed(data)
         if is_end:
             ready += self._rest_of_events(ready)
+        elif self._events.is_within_event:
+            self.reader.read_piece(ready)
         elif ready:
             self.reader.read_events(ready)
         if ready:
@@ -318,8 +321,8 @@ class Attempt:
             if self._body_bytes > HELD_BYTES_MAX:
                 self._mode = "oversize"
                 self.has_streamed = True
-                self.reader.is_unparsed = True
                 data, self._body = self.body, []
+                self._start = data[:START_BYTES]
                 self._pass_piece(data)
         elif self._body_bytes > ERROR_BYTES_MAX:
             if self._call is not None:
@@ -335,7 +338,8 @@ class Attempt:
 
     def _end_of_whole(self) -> None:
         if self._mode == "oversize":
-            self.reader.read_tail(self._tail)
+            if not self.passes:
+                self.reader.read_large(self._start, self._tail)
             self._end()
         elif self.status != 200:
             self._fail_by_status()

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from adapters.answer_reader import TEXT_CHARS_MAX, AnswerReader
+from adapters.answer_reader import EVENT_BYTES_MAX, TEXT_CHARS_MAX, AnswerReader, usage_in
 from adapters.chat_reader import ChatReader
 from adapters.responses_reader import ResponsesReader
 
@@ -60,3 +60,40 @@ def test_collected_text_is_bounded() -> None:
     reader = ChatReader()
     reader.read_events(chunk("y" * TEXT_CHARS_MAX) + chunk("more"))
     assert reader.text == "y" * TEXT_CHARS_MAX
+
+
+def test_an_event_that_comes_in_pieces_is_put_together() -> None:
+    reader = ChatReader()
+    whole = chunk("y" * 1000, "stop")
+    for at in range(0, len(whole) - 100, 100):
+        reader.read_piece(whole[at : at + 100])
+    assert reader.has_data
+    assert not reader.is_complete
+    reader.read_events(whole[len(whole) // 100 * 100 :] + b"data: [DONE]\n\n")
+    assert reader.is_complete
+    assert reader.has_done
+    assert reader.text == "y" * 1000
+    assert not reader.is_unparsed
+
+
+def test_an_event_that_is_endless_is_passed_over_and_what_follows_is_read() -> None:
+    reader = ChatReader()
+    for _ in range(5):
+        reader.read_piece(b"data: " + b"y" * (EVENT_BYTES_MAX // 4))
+    reader.read_events(b"y\n\n" + chunk("z", "stop"))
+    assert reader.is_unparsed
+    assert (reader.text, reader.is_complete) == ("z", True)
+
+
+@pytest.mark.parametrize(
+    ("tail", "usage"),
+    [
+        (b'x"}],"usage":{"a":{"b":1}},"user":null}', b'{"a": {"b": 1}}'),
+        (b'{"usage":{"a":1},"usage" : {"a":2}}', b'{"a": 2}'),
+        (b'"usage":null}', None),
+        (b'"usage":{"a":', None),
+        (b"", None),
+    ],
+)
+def test_the_usage_is_found_in_the_end_of_an_answer(tail: bytes, usage: bytes | None) -> None:
+    assert usage_in(tail) == usage

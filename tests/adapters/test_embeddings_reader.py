@@ -35,9 +35,10 @@ def test_an_error_in_something_streamed_is_seen() -> None:
 
 def test_the_usage_is_found_at_the_end_of_what_is_too_large_to_be_read() -> None:
     reader = EmbeddingsReader()
-    reader.read_tail(b'AAAA"}],"model":"m","usage": {"prompt_tokens": 9, "total_tokens": 9}}')
+    reader.read_large(b"", b'AAAA"}],"model":"m","usage": {"prompt_tokens": 9}}')
     assert reader.usage == Usage(prompt=9, completion=0)
     odd = EmbeddingsReader()
-    odd.read_tail(b'AAAA"}]}')
+    odd.read_large(b"", b'AAAA"}]}')
     assert odd.usage == Usage()
     assert odd.has_answer
+    assert odd.is_unparsed

@@ -270,6 +270,37 @@ def test_nothing_is_put_into_half_an_event_or_coded_bytes(
         assert answer.is_whole
 
 
+@pytest.mark.parametrize("size", [100_000, 5_000_000])
+def test_a_last_event_too_large_to_be_held_is_still_the_last(tmp_path: Path, size: int) -> None:
+    """It repeats the whole answer, with the pictures that were made."""
+    picture = {"type": "image_generation_call", "result": "x" * size}
+    last = event("response.completed", 2, response=WHOLE | {"output": [picture]})
+    script: list[Step] = [request, chunked_head(), chunk(BEGUN)]
+    for at in range(0, len(last), size // 4):
+        script += [stall(0.02), chunk(last[at : at + size // 4])]
+    with serving(tmp_path, [*script, LAST_CHUNK]) as (_, plane):
+        answer = ask(plane, RESPONSES, STREAMED)
+        assert (answer.body, answer.is_whole) == (BEGUN + last, True)
+        kept = plane.only_record()
+        assert kept.ended == ("ok", True, 200, None)
+        assert kept.response == answer.body
+        if size < 1_000_000:
+            assert kept.record.usage.prompt == 30
+            assert not kept.record.is_unparsed
+        else:
+            assert kept.record.is_unparsed
+
+
+def test_a_whole_response_too_large_to_be_held_is_found_again(tmp_path: Path) -> None:
+    picture = {"type": "image_generation_call", "result": "x" * 5_000_000}
+    said = json.dumps(WHOLE | {"output": [picture], "user": None}).encode()
+    with serving(tmp_path, [request, response(said)]) as (_, plane):
+        assert ask(plane, RESPONSES, {"model": "auto"}).body == said
+        record = plane.only_record().record
+        assert (record.usage.prompt, record.usage.reasoning) == (30, 5)
+        assert record.provider_response_id == "resp_1"
+
+
 # -- embeddings -----------------------------------------------------------------------------------
 
 
