@@ -1,7 +1,8 @@
 """The connections to one backend: kept alive, reused newest first, bounded.
 
 `start` is O(1) whatever the number of connections. A call takes an idle connection, or waits
-for a new one; more than `backend.in_flight_max` calls at once are refused with the kind `full`.
+for a new one; more than `backend.in_flight_max` calls at once wait up to `queue_s`, oldest first,
+and are refused with the kind `full`.
 Addresses are resolved off the loop, once for all who wait. After `ADDRESSES_FRESH_S`, or when
 none of them can be reached, they are looked up again while the old ones serve on, up to
 `ADDRESSES_KEPT_S` where the name server does not answer: it holds up nobody. (The C library
@@ -26,6 +27,7 @@ TLS_TIMEOUT_S = 3.0
 IDLE_MAX_S = 55.0
 """Shorter than the 60 s after which common servers and load balancers hang up."""
 IDLE_CONNECTIONS_MAX = 1024
+WAITING_MAX = 1024
 ADDRESSES_FRESH_S = 10.0
 ADDRESSES_KEPT_S = 300.0
 NEVER_BEFORE_S = 0.0
@@ -78,6 +80,10 @@ class Call:
             connection.send(self._payload, self)
         else:
             self._connecting = self._pool.spawn(self._connect())
+
+    def refuse(self, error: UpstreamError) -> None:
+        """There was no room for it in time."""
+        self._listener.on_failure(error)
 
     def abort(self) -> None:
         """The answer is no longer wanted; the backend sees a reset at once."""
@@ -158,6 +164,8 @@ class Pool:
         self._idle: deque[UpstreamConnection] = deque()  # the longest idle first
         self._known_heads: KnownHeads = {}
         self._calls: set[Call] = set()
+        self._waiting: dict[Call, asyncio.TimerHandle] = {}  # in the order they came
+        self.queue_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._addresses: list[Address] = []
         self._addresses_until_s = NEVER_BEFORE_S
@@ -180,12 +188,14 @@ class Pool:
 
         Raises UpstreamError of kind `full` at the backend's limit.
         """
-        if len(self._calls) >= self.backend.in_flight_max:
-            raise UpstreamError("full", f"{self.backend.in_flight_max} requests in flight already")
         call = Call(self, payload, listener, body)
-        self._calls.add(call)
-        call.served_at_once = len(self._calls)
-        call.start()
+        if len(self._calls) < self.backend.in_flight_max:
+            self._begin(call)
+        elif self.queue_s > 0 and len(self._waiting) < WAITING_MAX:
+            call.served_at_once = len(self._calls)
+            self._waiting[call] = self._loop.call_later(self.queue_s, self._send_away, call)
+        else:
+            raise self._full()
         return call
 
     def close(self) -> None:
@@ -200,6 +210,8 @@ class Pool:
     def ended(self, call: Call) -> None:
         """The call holds no place any more; harmless when said twice."""
         self._calls.discard(call)
+        if self._waiting:
+            self._let_in(call)
 
     def take_idle(self) -> UpstreamConnection | None:
         """The most recently used connection that is still open and young enough."""
@@ -242,6 +254,28 @@ class Pool:
         raise _connect_error(last)
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _begin(self, call: Call) -> None:
+        self._calls.add(call)
+        call.served_at_once = len(self._calls)
+        call.start()
+
+    def _let_in(self, ended: Call) -> None:
+        """The longest waiting, now that one has ended; or that one waits no more."""
+        timer = self._waiting.pop(ended, None)
+        if timer is not None:
+            timer.cancel()
+        while self._waiting and len(self._calls) < self.backend.in_flight_max:
+            call = next(iter(self._waiting))
+            self._waiting.pop(call).cancel()
+            self._begin(call)
+
+    def _send_away(self, call: Call) -> None:
+        del self._waiting[call]
+        call.refuse(self._full())
+
+    def _full(self) -> UpstreamError:
+        return UpstreamError("full", f"{self.backend.in_flight_max} requests in flight already")
 
     def _became_idle(self, connection: UpstreamConnection) -> None:
         if self._is_closed or len(self._idle) >= IDLE_CONNECTIONS_MAX:

@@ -86,6 +86,7 @@ def wire(
         else:
             context = _ssl_context(backend.ca_file) if backend.scheme == "https" else None
             pools[name] = Pool(backend, loop=loop, ssl_context=context)
+        pools[name].queue_s = configuration.limits.queue_s
     targets = {name: Target(backend) for name, backend in configuration.backends.items()}
     versions = {name: one.price_version for name, one in configuration.backends.items()}
     return Wiring(

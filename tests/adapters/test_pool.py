@@ -675,6 +675,50 @@ async def test_calls_over_the_limit_are_refused_at_once() -> None:
         third.abort()
 
 
+@on_uvloop
+async def test_calls_over_the_limit_may_wait_a_moment_in_the_order_they_came() -> None:
+    script = [request, stall(0.02), response(b"{}")] * 3
+    async with pool_to(script, in_flight_max=1) as (pool, up):
+        pool.queue_s = 5.0
+        heards = [begin(pool)[1] for _ in range(3)]
+        assert (pool.in_flight, len(pool._waiting)) == (1, 2)
+        ended = [asyncio.ensure_future(heard.end()) for heard in heards]
+        done, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        assert done == {ended[0]}
+        assert [heard.is_whole for heard in await asyncio.gather(*ended)] == [True] * 3
+        assert pool.connections_opened == 1
+        assert (pool.in_flight, len(pool._waiting), len(up.requests)) == (0, 0, 3)
+
+
+@on_uvloop
+async def test_who_waits_in_vain_is_refused_and_who_leaves_takes_no_place() -> None:
+    async with pool_to([request, until_closed], in_flight_max=1) as (pool, up):
+        pool.queue_s = 0.05
+        first, _ = begin(pool)
+        _, refused = begin(pool)
+        leaving, unheard = begin(pool)
+        leaving.abort()
+        assert len(pool._waiting) == 1
+        assert (await refused.end()).kind == "full"
+        assert not unheard.is_over
+        first.abort()
+        assert (pool.in_flight, len(pool._waiting)) == (0, 0)
+        await asyncio.sleep(0.06)
+        assert len(up.requests) <= 1
+
+
+@on_uvloop
+async def test_the_wait_for_a_place_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "WAITING_MAX", 1)
+    async with pool_to([request, until_closed], in_flight_max=1) as (pool, _):
+        pool.queue_s = 5.0
+        calls = [begin(pool)[0] for _ in range(2)]
+        with pytest.raises(UpstreamError):
+            begin(pool)
+        for call in reversed(calls):
+            call.abort()
+
+
 @pytest.mark.parametrize(
     "script", [SERVE, [request, fin], [request, b"junk\r\n\r\n"], [request, chunked_head(), fin]]
 )

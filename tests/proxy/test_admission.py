@@ -235,3 +235,14 @@ def test_a_full_backend_is_told_at_once(tmp_path: Path) -> None:
             started_s = time.monotonic()
             assert ask(plane).code == OVERLOADED
             assert time.monotonic() - started_s < 0.02
+
+
+def test_a_short_wait_for_a_backend_saves_a_refusal(tmp_path: Path) -> None:
+    with slow(tmp_path, "limits: {queue: 100ms}", 0.05) as (upstream, plane):
+        text = one_backend(upstream.base_url, top="limits: {queue: 100ms}")
+        plane.reconfigure(text.replace("price:", "in_flight: 1, price:"))
+        with plane.client() as first:
+            first.send(post(ASKED))
+            plane.wait_until(lambda: upstream.requests)
+            assert ask(plane).status == 200
+            assert first.read().status == 200
