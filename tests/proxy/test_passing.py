@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy import downstream
+from tests.support.certificates import make_certificates
 from tests.support.plane import Plane, config, serving
 from tests.support.raw_client import Answer, RawClient, get, post
 from tests.support.scripted import (
@@ -404,6 +406,40 @@ def test_a_backend_that_takes_no_body_is_not_waited_for(tmp_path: Path) -> None:
 def _send_quietly(client: RawClient, size: int) -> None:
     with suppress(OSError):
         client.socket.sendall(asked("POST", FILES, f"Content-Length: {size}") + b"x" * size)
+
+
+def test_a_client_may_shorten_the_time(tmp_path: Path) -> None:
+    with passing(tmp_path, [until_closed]) as (_, plane):
+        started_s = time.monotonic()
+        answer = ask(plane, asked("GET", FILES, "x-pointsman-deadline-ms: 200"))
+        assert answer.code[::2] == (504, "deadline_exceeded")
+        assert time.monotonic() - started_s < 2
+
+
+@pytest.mark.parametrize(("level", "is_known"), [("off", False), ("metadata", True)])
+def test_a_client_may_have_less_kept(tmp_path: Path, level: str, is_known: bool) -> None:
+    raw = asked("POST", FILES, f"x-pointsman-capture: {level}", body=b"abc")
+    with passing(tmp_path, [take, response(b"{}")]) as (_, plane):
+        assert ask(plane, raw).status == 200
+        record = plane.only_record().record
+        assert record.capture == level
+        assert (record.request_sha256 is not None) == is_known
+        assert (record.response_bytes is not None) == is_known
+
+
+def test_an_upload_over_tls_is_held_back_and_arrives_whole(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path)
+    files = f"certificate: '{certificates.certificate_file}', key: '{certificates.key_file}'"
+    body = bytes(range(256)) * 20_000
+    with ScriptedUpstream([deaf, take, response(b"{}")]) as up:
+        text = config("  default: {candidates: [a]}", top=RULES, a=up.base_url)
+        listen = f"listen: {{address: '127.0.0.1:0', tls: {{{files}}}}}"
+        text = text.replace("listen: 127.0.0.1:0", listen)
+        trusting = ssl.create_default_context(cafile=str(certificates.ca_file))
+        with Plane(tmp_path, text) as plane, RawClient(plane.port, tls=trusting) as client:
+            client.send(asked("POST", FILES, body=body))
+            assert client.read().status == 200
+    assert parts(up.requests[0])[2] == body
 
 
 # -- what is not served ---------------------------------------------------------------------------
