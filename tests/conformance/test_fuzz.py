@@ -16,7 +16,7 @@ from tests.conformance.fuzz.tokens import TOKENS
 from tests.conformance.outside import needs
 
 QUICK_S, LONG_S = 5, 60
-RUNS_MIN = 1000
+RUNS_MIN = 200
 EXAMPLES = 400
 
 
