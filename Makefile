@@ -14,7 +14,7 @@ CONFIG ?= config.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check full lint demo bench bench-routing bench-learning compiled docs lock dev \
+.PHONY: help run test check full lint demo bench bench-routing bench-learning train-env compiled docs lock dev \
 	conformance conformance-quick conformance-ready faults
 
 help: ## this list
@@ -66,6 +66,8 @@ bench-routing: $(VENV)/.dev-ready ## how well it decides, on measured outcomes (
 bench-learning: $(VENV)/.dev-ready ## export, data sets and lineage at a million rows (ten minutes)
 	@$(BIN)/python -m benchmarks.learning $(BENCH_ARGS)
 
+train-env: .venv-train/.ready ## the environment that trains (1.5 GB; torch for the CPU)
+
 compiled: $(COMPILED)/.ready ## an environment with the request path compiled (needs a C compiler)
 
 docs: $(VENV)/.dev-ready ## write docs/cli.md from the commands' own help, then check all papers
@@ -114,6 +116,15 @@ $(COMPILED)/.ready: $(SOURCES) hatch_build.py pyproject.toml requirements/run.tx
 	@rm -rf $(COMPILED)/wheel
 	@POINTSMAN_COMPILE=1 $(PIP) wheel --no-deps --no-build-isolation -w $(COMPILED)/wheel .
 	@$(COMPILED)/bin/$(PIP_WORDS) install --no-deps --force-reinstall $(COMPILED)/wheel/*.whl
+	@touch $@
+
+# torch first and by its exact version: as a dependency it would come as a CUDA build of 5 GB.
+TORCH ?= torch==2.13.0
+.venv-train/.ready: requirements/train.txt
+	@test -x .venv-train/bin/python || requirements/make-venv .venv-train "$(PYTHON)"
+	@.venv-train/bin/$(PIP_WORDS) install $(TORCH)
+	@.venv-train/bin/python -c 'import torch; exit(torch.version.cuda and "torch is a CUDA build; make TORCH=... train-env, or TORCH_CUDA=yes if that is meant" if not "$(TORCH_CUDA)" else 0)'
+	@.venv-train/bin/$(PIP_WORDS) install --no-deps --require-hashes -r requirements/train.txt
 	@touch $@
 
 # The locks are made with uv: the one on the path, or else one in an environment of its own.

@@ -28,6 +28,7 @@ COMMANDS = (
     "benchmark",
     "label",
     "dataset",
+    "train",
     "model",
     "forget",
 )

@@ -41,6 +41,7 @@ NEEDED = {
     "import": ("{}",),
     "dataset": ("list",),
     "model": ("list",),
+    "train": ("--dataset", "x"),
     "forget": ("--id", "x", "--yes"),
 }
 """What a command cannot be called without; {} is some file."""
