@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .outcomes import DATA, open_text, read_outcomes
+from .routing_backtest import table
 from .routing_promises import Judged, alarms, grid
 from .routing_rows import (
     Agreement,
@@ -27,10 +28,11 @@ from .routing_rows import (
     examples_of,
     few_labels,
     fit_rows,
+    gains,
     plain,
     run,
     stratified,
-    unseen_scores,
+    unseen_chances,
 )
 
 CHEAP, SECOND, DEAR = (
@@ -108,10 +110,11 @@ def promises(*, is_fast: bool) -> dict[str, dict[str, float | None]]:
     known = read_outcomes(DATA / "routing" / "mmlu_outcomes.csv.gz")
     answered = read_outcomes(DATA / "routing" / "gsm8k_outcomes.csv.gz")
     examples = examples_of(known, with_answers=False)
-    mmlu_rows = Judged(known, unseen_scores(known, examples, stratified))
-    gains = unseen_scores(answered, examples_of(answered, with_answers=True), stratified)
+    chances = unseen_chances(known, examples, stratified)
+    judged = unseen_chances(answered, examples_of(answered, with_answers=True), stratified)
     print("\nPromises, 95 %: broken must be <= 5 %; share of strong calls, beside the ideal one")
-    for row in grid(mmlu_rows, Judged(answered, gains), draws=200 if is_fast else 1000):
+    mmlu_rows, gsm8k_rows = Judged(known, gains(chances)), Judged(answered, gains(judged))
+    for row in grid(mmlu_rows, gsm8k_rows, draws=200 if is_fast else 1000):
         print(
             f"  {row.name:34} n {row.labels:5}  broken {row.broken:5.1%}  share {row.share:.3f}"
             f"  ideal {row.ideal:.3f}  plug-in broken {row.plug_in_broken:.1%}"
@@ -119,7 +122,7 @@ def promises(*, is_fast: bool) -> dict[str, dict[str, float | None]]:
         found[f"promise {row.name} {row.labels}"] = {
             "broken": row.broken, "excess": row.share - row.ideal
         }  # fmt: skip
-    scores = unseen_scores(known, examples, by_subject)
+    scores = gains(unseen_chances(known, examples, by_subject))
     watched = alarms(known, scores, limit=0.25, draws=20 if is_fast else 200)
     print(
         f"\nMonitor under {watched.shifts} shifts of subjects (error >= 1.25 x the limit):"
@@ -127,6 +130,15 @@ def promises(*, is_fast: bool) -> dict[str, dict[str, float | None]]:
         f" false alarms without shift {watched.false:.1%}"
     )
     found["monitor"] = {"in_time": watched.in_time, "false": watched.false}
+    print("\nBacktest: share of 95 % intervals that hold the truth, error in points, refused")
+    for replay in table(known, chances, count=100 if is_fast else 400):
+        print(
+            f"  {replay.name:52} DR {replay.doubly_robust_covers:.1%}"
+            f" ({100 * replay.doubly_robust_rmse:.1f})  SNIPS {replay.snips_covers:.1%}"
+            f" ({100 * replay.snips_rmse:.1f})  refused {replay.refused:.0%}",
+            flush=True,
+        )
+        found[f"backtest {replay.name}"] = {"covers": replay.doubly_robust_covers}
     return found
 
 

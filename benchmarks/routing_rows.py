@@ -130,18 +130,25 @@ def run(
     )
 
 
-def unseen_scores(
+def unseen_chances(
     rows: Sequence[Outcome],
     examples: Sequence[Example],
     split: Callable[[Sequence[Outcome], int], list[Split]],
-) -> list[float]:
-    """The benefit of every row, each from a model that did not see it."""
-    scores = [0.0] * len(rows)
+) -> list[tuple[float, float]]:
+    """P(weak right), P(strong right) of every row, each from a model that did not see it."""
+    chances = [(0.0, 0.0)] * len(rows)
     for train, test in split(rows, 0):
         model = fit_rows([examples[i] for i in train], [rows[i] for i in train])
         for place in test:
-            scores[place] = benefit(model, examples[place])[0]
-    return scores
+            example = examples[place]
+            weak, strong = model.predict(example.texts, example.numbers, example.task)
+            chances[place] = (weak, strong)
+    return chances
+
+
+def gains(chances: Sequence[tuple[float, float]]) -> list[float]:
+    """What asking the strong model gains, row by row."""
+    return [strong - weak for weak, strong in chances]
 
 
 def plain(name: str, rows: Sequence[Outcome], scores: Sequence[float]) -> Scored:

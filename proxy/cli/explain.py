@@ -40,7 +40,7 @@ def command(
         | pointsman explain
     """
     configuration = read_config(config)
-    learned = _learned(state, configuration.capture.directory)
+    learned = read_learned(state, configuration.capture.directory)
     found = _explain(configuration.policy, request.read(), _labels(labels), learned)
     if as_json:
         click.echo(msgspec.json.encode(found))
@@ -109,7 +109,8 @@ def show(found: Mapping[str, Any]) -> None:
         click.echo(f"{when} {step['step']} {step['backend']}{reason}")
 
 
-def _learned(state: str | None, directory: Path) -> "Learned":
+def read_learned(state: str | None, directory: Path) -> "Learned":
+    """What is learned in a folder; nothing where it holds none or `state` is `empty`."""
     from policies.learned import Learned
     from telemetry.fold import LEARNED_NAME
     from telemetry.learning_store import load_learned

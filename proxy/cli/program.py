@@ -26,6 +26,7 @@ COMMANDS = (
     "key",
     "import",
     "benchmark",
+    "backtest",
     "label",
     "dataset",
     "train",

@@ -39,6 +39,7 @@ NEEDED = {
     "key": ("list",),
     "export": ("--output", "{}.out", "--format", "jsonl-raw"),
     "import": ("{}",),
+    "backtest": ("{}",),
     "dataset": ("list",),
     "model": ("list",),
     "train": ("--dataset", "x"),
