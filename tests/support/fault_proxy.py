@@ -158,7 +158,7 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._pairs: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -186,22 +186,24 @@ class FaultProxy:
     def open_port(self) -> None:
         """Accept connections, on the port it had before."""
 
-        async def open_() -> asyncio.Server:
-            return await asyncio.start_server(
-                self._accept, "127.0.0.1", self.port, limit=READ_BYTES, backlog=512
-            )
+        async def listen() -> int:
+            self._listening = socket.create_server(("127.0.0.1", self.port), backlog=512)
+            self._listening.setblocking(False)
+            self._loop.add_reader(self._listening, self._accept)
+            port: int = self._listening.getsockname()[1]
+            return port
 
-        self._server = self._call(open_())
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = self._call(listen())
 
     def close_port(self) -> None:
         """Refuse connections, and reset those there are."""
 
         async def close() -> None:
-            if self._server is not None:
-                self._server.close()
-                self._server = None
-            await asyncio.sleep(TICK_S)  # one that was just accepted joins the others
+            if self._listening is not None:
+                self._loop.remove_reader(self._listening)
+                self._listening.close()
+                self._listening = None
+            await asyncio.sleep(TICK_S)  # one that was just accepted has begun
             while self._pairs or self._writers:
                 for pair in tuple(self._pairs):
                     pair.cancel()
@@ -217,18 +219,27 @@ class FaultProxy:
     def _call(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(WAIT_S)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self) -> None:
+        """asyncio's own server loses connections that come while it is being closed: they stay
+        open and nobody serves them."""
+        assert self._listening is not None
+        try:
+            opened, _ = self._listening.accept()
+        except OSError:
+            return
+        opened.setblocking(False)
         self.connected += 1
-        self._writers.append(writer)
-        task = asyncio.current_task()
-        assert task is not None
+        task = self._loop.create_task(self._serve(opened))
         self._pairs.add(task)
+        task.add_done_callback(self._pairs.discard)
+
+    async def _serve(self, opened: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=opened, limit=READ_BYTES)
+        self._writers.append(writer)
         try:
             await self._relay(reader, writer)
         except asyncio.CancelledError:
             _reset(writer)
-        finally:
-            self._pairs.discard(task)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
