@@ -273,6 +273,30 @@ def test_everything_failing_does_not_multiply_the_load(tmp_path: Path) -> None:
         assert plane.count("retry_budget_refused_total") > 0
 
 
+def test_nobody_there_is_not_asked_again_and_again(tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:9/v1"
+    with Plane(tmp_path, two_backends(nowhere, nowhere)) as plane:
+        started_s, count = time.monotonic(), 150
+        for _ in range(count):
+            assert ask(plane).code == (503, "server_error", "no_backend")
+        elapsed_s = time.monotonic() - started_s
+        attempts = sum(len(kept.record.attempts) for kept in plane.wait_for_records(count))
+        assert count < attempts <= 1.2 * count + 10 * (elapsed_s + 1)
+
+
+def test_a_fallback_that_fails_unexpectedly_is_paid_for_afterwards(tmp_path: Path) -> None:
+    with two(tmp_path) as (a, b, plane):
+        a.is_down = b.is_down = True
+        assert ask(plane).status == 503
+        assert [kind for kind, _, _ in plane.only_record().tried] == [
+            "primary",
+            "retry",
+            "fallback",
+        ]
+        floor = plane.call(lambda: plane.data_plane.watch.budget._floor)
+        assert 7.9 < floor < 9.0, "ten, less the retry and the fallback"
+
+
 def test_who_got_no_second_try_for_lack_of_budget_is_told_not_to_try(tmp_path: Path) -> None:
     with two(tmp_path) as (a, b, plane):
         a.is_down = b.is_down = True
