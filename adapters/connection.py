@@ -15,6 +15,7 @@ from typing import Protocol, cast
 import httptools
 
 from .errors import Kind, UpstreamError
+from .headers import HeaderRule
 from .known_head import cut, is_one_head
 
 HEAD_BYTES_MAX = 64 * 1024
@@ -38,6 +39,18 @@ class ResponseHead:
     """Its end is marked (length or chunks); else only the connection's end shows it."""
     coding: bytes | None = None
     """Its content-encoding."""
+    _shown: tuple[bytes, frozenset[bytes]] | None = None
+
+    def shown(self, rule: HeaderRule) -> tuple[bytes, frozenset[bytes]]:
+        """The lines a client sees of it by its backend's `rule`, and the names in them.
+
+        Kept, since a head may serve many answers.
+        """
+        if self._shown is None:
+            kept = rule.kept(self.headers)
+            lines = b"".join([b"%b: %b\r\n" % header for header in kept])
+            self._shown = lines, frozenset(name for name, _ in kept)
+        return self._shown
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of header `name` (lower case)."""

@@ -67,7 +67,7 @@ def read_features(
 
 def prompt_bytes(request: ChatRequest, body_bytes: int) -> int:
     """JSON bytes of messages and tools: what becomes prompt tokens. Else the whole body's."""
-    return (memoryview(request.messages).nbytes + memoryview(request.tools).nbytes) or body_bytes
+    return (len(request.messages) + len(request.tools)) or body_bytes
 
 
 def prompt_text(request: ChatRequest) -> str:

@@ -3,12 +3,13 @@
 Functions over an exchange: they read what it knows, keep the body on its tape, and send nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from . import errors
 from .attempt import Attempt
+from .errors import Shape
 from .heads import LAST_CHUNK, Header, chunk, header_lines, response_head
 from .recording import total_cost_usd
 from .relay import without_done
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 EVENT_LINES = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
 REQUEST_ID_CHARACTERS_MAX = 128
+_REQUEST_IDS: dict[Shape, tuple[bytes, ...]] = {
+    "openai": (b"x-request-id",),
+    "anthropic": (b"x-request-id", b"request-id"),
+}
 
 
 def answer_head(exchange: "Exchange", attempt: Attempt, *, length: int | None) -> bytes:
@@ -27,15 +32,15 @@ def answer_head(exchange: "Exchange", attempt: Attempt, *, length: int | None) -
     """
     assert attempt.head is not None
     measure_overhead(exchange)
-    headers = attempt.target.to_downstream.kept(attempt.head.headers)
-    lines = header_lines(headers) + own_lines(exchange, attempt)
+    shown, names = attempt.head.shown(attempt.target.to_downstream)
+    lines = shown + own_lines(exchange, attempt)
     if attempt.is_streaming:
         lines += EVENT_LINES
     if length is not None:
         exchange.cost_usd = total_cost_usd(exchange.attempts)
         if exchange.cost_usd is not None:
             lines += b"x-pointsman-cost-usd: %b\r\n" % decimal(exchange.cost_usd)
-    return head_bytes(exchange, 200, lines + request_id_line(exchange, headers), length)
+    return head_bytes(exchange, 200, lines + request_id_line(exchange, names), length)
 
 
 def stream_end(exchange: "Exchange", attempt: Attempt, tail: bytes) -> bytes:
@@ -68,7 +73,7 @@ def error_answer(
     if exchange.decision is not None:
         measure_overhead(exchange)
     lines = header_lines(headers) + own_lines(exchange, attempt)
-    lines += request_id_line(exchange, headers)
+    lines += request_id_line(exchange, {name for name, _ in headers})
     return head_bytes(exchange, status, lines, len(body)) + body
 
 
@@ -80,7 +85,7 @@ def unrecorded(exchange: "Exchange") -> bytes:
     error = errors.capture_unavailable()
     body = error.body(exchange.shape, request_id(exchange))
     headers = [(b"content-type", b"application/json"), *error.headers]
-    lines = header_lines(headers) + request_id_line(exchange, headers)
+    lines = header_lines(headers) + request_id_line(exchange, {name for name, _ in headers})
     return head_bytes(exchange, error.status, lines, len(body)) + body
 
 
@@ -131,12 +136,11 @@ def request_id(exchange: "Exchange") -> str:
     return f"req_{exchange.id.replace('-', '')}"
 
 
-def request_id_line(exchange: "Exchange", headers: Sequence[Header]) -> bytes:
-    """Our own `x-request-id` where the backend sent none; Anthropic's clients look for theirs."""
+def request_id_line(exchange: "Exchange", sent: Collection[bytes]) -> bytes:
+    """Our own `x-request-id` where the backend `sent` none; Anthropic's clients look for theirs."""
     lines = b""
-    names = (b"x-request-id",) if exchange.shape == "openai" else (b"x-request-id", b"request-id")
-    for name in names:
-        if not any(header[0] == name for header in headers):
+    for name in _REQUEST_IDS[exchange.shape]:
+        if name not in sent:
             lines += b"%b: %b\r\n" % (name, request_id(exchange).encode())
     return lines
 
