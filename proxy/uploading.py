@@ -87,7 +87,7 @@ class Upload:
         """It is whole."""
         self.is_whole = True
         self.moved_s = monotonic()
-        if self._is_open and not self._is_full:
+        if self._is_open and not self._held:
             self._finish()
 
     # -- from the backend's connection --------------------------------------------------------
@@ -100,7 +100,7 @@ class Upload:
     def pause(self) -> None:
         """The backend takes no more for now."""
         self._is_full = True
-        if not self._is_over:
+        if not self._is_over and not self.is_whole:
             self._client.pause_reading()
 
     def resume(self) -> None:
@@ -117,11 +117,9 @@ class Upload:
         held = self.take_held()
         if held:
             self._send(held)
-        if self._is_full:
-            return
         if self.is_whole:
             self._finish()
-        else:
+        elif not self._is_full:
             self._client.resume_reading()
 
     def _send(self, data: bytes) -> None:

@@ -107,3 +107,12 @@ def test_what_was_stopped_takes_and_sends_nothing(ends: Ends) -> None:
     body.pause()
     body.resume()
     assert (ends.sent, ends.is_all, body.length) == (b"a", False, 1)
+
+
+def test_a_body_is_all_sent_though_the_backend_is_slow_to_take_its_end(ends: Ends) -> None:
+    ends.full_at = 3
+    body = upload(ends)
+    body.opened()
+    body.take(b"abc")
+    body.end()
+    assert ends.is_all  # its answer may come before it says that it takes more
