@@ -27,6 +27,7 @@ COMMANDS = (
     "import",
     "benchmark",
     "backtest",
+    "calibrate",
     "label",
     "dataset",
     "train",
