@@ -66,6 +66,8 @@ class Reply:
 
     def refuse(self, error: DownstreamError) -> None:
         """Answer with an error; the connection goes on unless the error closes it."""
+        if error.status == 413 and self._error is not None:
+            error = self._error  # a wrong key is told before a body that nobody reads
         self._plane.refused(error)
         if error.closes:
             self._client.closes = True

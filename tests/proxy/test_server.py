@@ -306,6 +306,24 @@ def test_one_callers_head_is_not_anothers(guarded: tuple[Plane, ScriptedUpstream
     assert callers == ["billing", "other", "billing", "other"]
 
 
+def test_what_passes_through_asks_for_the_key_before_the_body(
+    guarded: tuple[Plane, ScriptedUpstream, str],
+) -> None:
+    plane, up, secret = guarded
+    rules = 'passthrough: [{path: "/v1/files*", backend: a}]'
+    plane.reconfigure(one_backend(up.base_url, top=f"keys: {{file: keys.yaml}}\n{rules}"))
+    head = "POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n"
+    with plane.client() as client:
+        client.send((head.format(200 << 20) + "\r\n").encode())
+        assert client.read().code[::2] == (401, "invalid_api_key")
+        assert client.is_closed()
+    key = f"Authorization: Bearer {secret}\r\n\r\nabc"
+    with plane.client() as client:
+        assert client.send((head.format(3) + key).encode()).read().status == 200
+    record = plane.only_record().record
+    assert (record.api, record.caller) == ("passthrough", "billing")
+
+
 # -- limits, defects, draining --------------------------------------------------------------------
 
 
