@@ -14,7 +14,7 @@ CONFIG ?= config.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check full lint demo bench bench-routing bench-learning train-env compiled docs lock dev \
+.PHONY: help run test check full lint demo bench bench-routing bench-learning flywheel train-env compiled docs lock dev \
 	conformance conformance-quick conformance-ready faults
 
 help: ## this list
@@ -65,6 +65,9 @@ bench-routing: $(VENV)/.dev-ready ## how well it decides, on measured outcomes (
 
 bench-learning: $(VENV)/.dev-ready ## export, data sets and lineage at a million rows (ten minutes)
 	@$(BIN)/python -m benchmarks.learning $(BENCH_ARGS)
+
+flywheel: .venv-train/.ready $(VENV)/.demo-ready ## an app's calls to a model of one's own, every step real
+	@$(BIN)/python -m learning.flywheel $(FLYWHEEL_ARGS)
 
 train-env: .venv-train/.ready ## the environment that trains (1.5 GB; torch for the CPU)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from learning.label_batch import BatchReport
     from proxy.configuration import Configuration
 
+TOKENS = 1024
+THINKING_TOKENS = 8192  # a model that thinks for 1,000 tokens would be cut at the other
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -34,7 +36,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
               help="Ask that often only here, and where the capture was unsure.")  # fmt: skip
 @click.option("--instruction", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               help="A system message in place of the client's.")  # fmt: skip
-@click.option("--max-completion-tokens", type=click.IntRange(1), default=1024, show_default=True)
+@click.option("--max-completion-tokens", type=click.IntRange(1),
+              help=f"Default: {TOKENS}; {THINKING_TOKENS} where it thinks.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, 256), default=4, show_default=True)
 @click.option("--timeout", default="120s", show_default=True, help="Of one call.")
 @click.option("--to-batch", type=FILE, help="Write a provider's batch file; send nothing.")
@@ -160,7 +163,8 @@ def _plan(configuration: "Configuration", options: Mapping[str, Any]) -> "LabelP
             options["samples"],
             read_share("--samples-on", options["samples_on"]),
             None if instruction is None else instruction.read_text("utf-8"),
-            options["max_completion_tokens"],
+            options["max_completion_tokens"]
+            or (THINKING_TOKENS if teacher.is_reasoning else TOKENS),
         ),
         budget_usd=options["budget"],
         routes={route.name: route for route in configuration.policy.routes},

@@ -1,0 +1,55 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learning.flywheel_calls import as_known_answer, as_question, calls, in_words
+
+
+def test_the_same_seed_gives_the_same_calls():
+    assert list(calls(20, seed=1)) == list(calls(20, seed=1))
+    assert list(calls(20, seed=1)) != list(calls(20, seed=2))
+
+
+def test_what_is_true_is_said_in_the_call():
+    for call in calls(300):
+        said = call.text
+        for amount in (call.payoff_amount, call.escrow_balance):
+            assert amount is None or f"${amount:,.2f}" in said or in_words(amount) in said
+        if call.good_through is not None:
+            assert str(int(call.good_through[-2:])) in said
+
+
+def test_some_things_are_not_said_and_most_calls_mislead():
+    made = list(calls(500))
+    assert 0.08 < sum(call.escrow_balance is None for call in made) / 500 < 0.25
+    assert 0.04 < sum(call.good_through is None for call in made) / 500 < 0.2
+    amounts = [call.text.count("$") for call in made]
+    assert sum(count > 2 for count in amounts) > 200
+    assert all(call.text.count("$") <= 2 + 4 for call in calls(50, noise=0.0))
+
+
+def test_no_two_calls_are_the_same():
+    assert len({call.text for call in calls(2000)}) == 2000
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [(1250.10, "one thousand two hundred fifty dollars and ten cents"),
+     (0.5, "zero dollars and fifty cents"), (21.01, "twenty-one dollars and one cents"),
+     (480_000.99, "four hundred eighty thousand dollars and ninety-nine cents")],
+)  # fmt: skip
+def test_amounts_in_words(amount, words):
+    assert in_words(amount) == words
+
+
+@given(st.integers(0, 99_999_999))
+def test_any_amount_has_words(cents):
+    assert in_words(cents / 100).endswith("cents")
+
+
+def test_lines_of_files():
+    (call,) = calls(1)
+    assert json.loads(as_question(call))["expected"] == call.answer
+    assert json.loads(as_known_answer(call)) == {"prompt": call.text, "answer": call.answer}
