@@ -122,8 +122,9 @@ def test_f22_the_backend_sees_it_within_a_tenth_of_a_second(
     assert {one["response"] for one in cut} == {HALF.decode()}
     assert {(one["prompt_tokens"], one["completion_tokens"]) for one in cut} == {(7, 1)}
     late = sum(span > GONE_GOAL_S for span in spans)
-    assert late <= len(spans) // 100, statistics.quantiles(spans, n=100)
-    assert statistics.median(spans) < 0.02
+    allowed = len(spans) // 100 if times >= 100 else 3  # few say little of a share of a hundredth
+    assert late <= allowed, statistics.quantiles(spans, n=100)
+    assert statistics.median(spans) < GONE_GOAL_S / 2
 
 
 # -- F23: half-closed, pipelined, expecting -------------------------------------------------------

@@ -132,7 +132,7 @@ def test_f08_a_slow_name_server_holds_up_nobody_else(tmp_path: Path, ledger: Led
                 spans.append(time.monotonic() - started_s)
         assert stuck.is_alive()
         stuck.join()
-        assert sorted(spans)[int(len(spans) * 0.99)] < 0.05
+        assert max(spans) < 0.6  # a look-up that blocked the loop would take two seconds
         assert {entry.status for entry in ledger.entries.values()} == {200}
         assert differences(ledger, all_captures(tmp_path / "config.yaml", "--bodies")) == []
 

@@ -50,7 +50,7 @@ def test_f18_no_first_token_in_time_is_a_504(
     with ScriptedUpstream(script) as up, Lab(tmp_path, route=LIMITS, a=up.base_url) as lab:
         started_s = time.monotonic()
         answer = lab.ask(body)
-        assert 0.28 < time.monotonic() - started_s < 1.2
+        assert 0.28 < time.monotonic() - started_s < 3.0
         assert answer.code == (504, "server_error", "deadline_exceeded")
         assert answer.header("x-should-retry") == "false"
         assert up.wait_until_finished().closed_how is not None  # nobody computes for nothing
@@ -78,7 +78,7 @@ def test_f18_a_gap_in_mid_stream_is_a_cut(tmp_path: Path) -> None:
     ):
         started_s = time.monotonic()
         answer = lab.ask(STREAMED)
-        assert 0.28 < time.monotonic() - started_s < 1.2
+        assert 0.28 < time.monotonic() - started_s < 3.0
         assert b"upstream_cut" in answer.body
         assert not answer.is_whole
         assert lab.only_record().ended == ("upstream_cut", False, 200, "timeout")
@@ -136,7 +136,7 @@ def test_f19_a_drip_satisfies_the_idle_limit_and_not_the_deadline(
     ):
         started_s = time.monotonic()
         answer = lab.ask(body)
-        assert 0.95 < time.monotonic() - started_s < 2.0
+        assert 0.95 < time.monotonic() - started_s < 4.0
         if body is ASKED:
             assert answer.code == (504, "server_error", "deadline_exceeded")
         else:
