@@ -80,7 +80,9 @@ def decide(
     loads = tuple([world.in_flight.get(name, 0) for name in compiled.machines])
     key = (compiled.question, features.task, prompt_bytes, limit, loads)
     kept = world.learned.choices
-    is_kept = not world.unavailable and not world.certified and not acceptable
+    is_kept = not world.certified and not acceptable
+    if is_kept and world.unavailable:
+        is_kept = not _is_touched(compiled, world.unavailable)
     choice = kept.get(key) if is_kept else None
     if choice is None:
         choice = _choice(match, features.task, prompt_bytes, limit, world, acceptable or {})
@@ -102,6 +104,11 @@ def decide(
         seed,
         world.learned.name,
     )
+
+
+def _is_touched(compiled: CompiledRoute, unavailable: Mapping[str, str]) -> bool:
+    """Whether a backend of this route is out of order: one of another changes nothing here."""
+    return any(candidate.backend in unavailable for candidate in compiled.candidates)
 
 
 def rounded_bytes(prompt_bytes: int) -> int:

@@ -229,3 +229,18 @@ def test_what_holds_of_every_decision(candidates, limits, prefer, if_none, seen,
             assert chosen.cost_usd == min(c.cost_usd for c in eligible)
     if decision.chosen in out and not ("error" in limits and not certified):
         assert out.issuperset(candidates)
+
+
+def test_what_is_out_of_order_elsewhere_leaves_a_routes_choices_kept():
+    match = route_of("candidates: [local, gpt-4]")
+    policy = policy_of("routes: {default: {candidates: [gpt-4]}}")
+    learned = learned_from()
+
+    def choose(**unavailable):
+        world = World(learned, unavailable=unavailable)
+        return decide(policy, match, features_of(chat()), world, decision_id="d", seed=1)
+
+    first = choose()
+    assert choose(**{"o3-mini": "breaker open"}).candidates is first.candidates
+    assert choose(local="breaker open").chosen == "gpt-4"
+    assert choose().candidates is first.candidates
