@@ -131,8 +131,7 @@ def _near(
     alike = exact.copy()
     threshold = min(wanted.group_similarity, wanted.duplicate_similarity)
     representatives = numpy.nonzero(exact == numpy.arange(len(exact)))[0]
-    for first, second, similarity in near_pairs(matrix[representatives], threshold):
-        a, b = representatives[first], representatives[second]
+    for a, b, similarity in near_pairs(matrix, threshold, representatives):
         is_group = similarity >= wanted.group_similarity
         join(groups, a[is_group], b[is_group])
         same_answer = table["target"][a] == table["target"][b]

@@ -99,16 +99,19 @@ class Signatures:
 
 
 def near_pairs(
-    matrix: "numpy.ndarray[Any, Any]", similarity: float
+    matrix: "numpy.ndarray[Any, Any]", similarity: float, rows: Any = None
 ) -> "Iterator[tuple[Any, Any, Any]]":
     """Arrays (first, second, estimated similarity) of pairs at or above `similarity`.
+
+    `rows` are the places that are compared; None: all. The matrix itself is never copied.
 
     In each bucket every text is held against the first of it and the one before it, so a bucket
     of n costs 2n comparisons: enough to join a cluster, whose texts meet in many bands.
     """
     numpy, _ = require_extra()
+    places = numpy.arange(len(matrix)) if rows is None else rows
     for band in range(BANDS):
-        columns = matrix[:, band * BAND_ROWS : (band + 1) * BAND_ROWS]
+        columns = matrix[places, band * BAND_ROWS : (band + 1) * BAND_ROWS]
         keys = _band_keys(numpy, columns)
         order = numpy.argsort(keys, kind="stable")
         ordered = keys[order]
@@ -117,8 +120,8 @@ def near_pairs(
         if not len(later):
             continue
         starts = numpy.nonzero(numpy.concatenate(([True], ~is_same)))[0]
-        first = order[starts[numpy.searchsorted(starts, later, side="right") - 1]]
-        this, before = order[later], order[later - 1]
+        first = places[order[starts[numpy.searchsorted(starts, later, side="right") - 1]]]
+        this, before = places[order[later]], places[order[later - 1]]
         is_other = before != first
         pairs = (
             numpy.concatenate((first, before[is_other])),

@@ -36,13 +36,24 @@ _PATTERNS: Final[Mapping[str, str]] = MappingProxyType(
         r"|(?<![\w:])(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}(?![\w:])",
     }
 )
-_GATES: Final = (
-    (("JWT",), re.compile("eyJ")),
-    (("KEY",), re.compile(r"sk-|AKIA|ASIA|gh[pousr]_|xox[abprs]-|AIza|glpat-")),
-    (("EMAIL",), re.compile("@")),
-    (("IBAN",), re.compile(r"[A-Z]{2}\d\d[ A-Z0-9]")),
-    (("CARD", "SSN", "PHONE", "IP"), re.compile(r"\d[\d ().-]{7,}\d|\d\.\d{1,3}\.\d")),
-    (("IP",), re.compile(r":[0-9a-fA-F]{1,4}:")),
+_KEY_MARKS: Final = ("sk-", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox",
+                     "AIza", "glpat-")  # fmt: skip
+
+
+def _has_key(text: str) -> bool:
+    return any(mark in text for mark in _KEY_MARKS)
+
+
+_GATES: Final[tuple[tuple[tuple[str, ...], Callable[[str], object]], ...]] = (
+    (("JWT",), lambda text: "eyJ" in text),
+    (("KEY",), _has_key),
+    (("EMAIL",), lambda text: "@" in text),
+    (("IBAN",), re.compile(r"[A-Z]{2}\d\d[ A-Z0-9]").search),
+    (
+        ("CARD", "SSN", "PHONE", "IP"),
+        re.compile(r"\d[\d ().-]{7,}\d|\d\.\d{1,3}\.\d").search,
+    ),
+    (("IP",), re.compile(r":[0-9a-fA-F]{1,4}:").search),
 )
 """What a text must hold for a kind to be in it: one search each, and most texts hold none. The
 patterns together, tried everywhere, cost 100 us for 600 characters; these cost 4."""
@@ -54,7 +65,7 @@ class RedactionRefused(Exception):
 
 def may_hold(text: str) -> bool:
     """Whether there is anything to look for: false for most texts, and 20 times as fast."""
-    return any(gate.search(text) for _, gate in _GATES)
+    return any(gate(text) for _, gate in _GATES)
 
 
 class Redactor:
@@ -66,7 +77,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` with placeholders. Raises RedactionRefused."""
-        kinds = tuple(kind for group, gate in _GATES if gate.search(text) for kind in group)
+        kinds = tuple(kind for group, gate in _GATES if gate(text) for kind in group)
         return _pattern(kinds).sub(self._mask, text) if kinds else text
 
     def value(self, value: object) -> object:
