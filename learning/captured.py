@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from pointsman.errors import PointsmanError
+from telemetry.logs import log
 from telemetry.store import day_at, day_files, day_of, day_path, has_schema, open_for_reading
 
 PAGE_ROWS: Final = 500
@@ -99,7 +100,12 @@ EVERYTHING: Final = Selection()
 def captured(directory: Path, selection: Selection = EVERYTHING) -> Iterator[Captured]:
     """Captures oldest first. Raises BadSelection."""
     for path in _files(directory, selection):
-        yield from _of_day(path, selection)
+        try:
+            yield from _of_day(path, selection)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:  # the rest of this day; others are whole
+            _report(path, error)
 
 
 def count_captured(directory: Path, selection: Selection = EVERYTHING) -> int:
@@ -130,7 +136,7 @@ def captured_by_id(directory: Path, identifiers: Sequence[str]) -> Iterator[Capt
         by_day.setdefault(day_of(identifier, 0), []).append(identifier)
     for day, wanted in sorted(by_day.items()):
         path = day_path(directory, day)
-        if has_schema(path):
+        if is_readable(path):
             for start in range(0, len(wanted), PAGE_ROWS):
                 yield from _with_ids(path, wanted[start : start + PAGE_ROWS])
 
@@ -190,5 +196,18 @@ def _files(directory: Path, selection: Selection) -> Iterator[Path]:
     """Day files that may hold some of them (an id and its `ts` may differ by a day)."""
     first = "" if selection.since_us is None else day_at(selection.since_us // 1_000_000 - 86_400)
     for day, path in day_files(directory):
-        if day >= first and has_schema(path):
+        if day >= first and is_readable(path):
             yield path
+
+
+def is_readable(path: Path) -> bool:
+    """One day file that is no database, which is logged, must not hide the others."""
+    try:
+        return has_schema(path)
+    except sqlite3.DatabaseError as error:
+        _report(path, error)
+        return False
+
+
+def _report(path: Path, error: sqlite3.DatabaseError) -> None:
+    log("store_damaged", level="error", file=str(path), error=str(error), hint="pointsman verify")

@@ -19,8 +19,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from telemetry.store import day_files, has_schema, open_for_reading, open_for_writing
+from telemetry.store import day_files, open_for_reading, open_for_writing
 
+from .captured import is_readable
 from .dataset import DatasetReport, examples, newest_version, register, snapshot
 from .dataset_spec import DatasetName, DatasetSpec
 from .ledger import Ledger, now_us
@@ -93,7 +94,7 @@ def _mark(ledger: Ledger, identifiers: Sequence[str]) -> None:
 
 
 def _day_paths(directory: Path) -> list[Path]:
-    return [path for _, path in day_files(directory) if has_schema(path)]
+    return [path for _, path in day_files(directory) if is_readable(path)]
 
 
 def _forget_day(path: Path, identifiers: Sequence[str]) -> int:

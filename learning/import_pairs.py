@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from telemetry.catch_up import ensure_folded
 from telemetry.errors import StoreError
 from telemetry.journal import Journal
 from telemetry.record import RequestRecord
@@ -65,7 +64,7 @@ def import_file(
     source: str,
     progress: Progress = lambda done, total: None,
 ) -> ImportReport:
-    """Keep the rows of `path` in `directory`; `progress(bytes done, bytes in all)`.
+    """Put the rows of `path` into the journal of `directory`; `progress(bytes done, in all)`.
 
     Rows without a time of their own get the file's. Raises OSError where the file cannot be
     read, StoreError where the disk is full: what came before is kept.
@@ -75,7 +74,6 @@ def import_file(
         facts = os.fstat(file.fileno())
         records = _records(file, report, fallback_ms=int(facts.st_mtime * 1000))
         asyncio.run(_append(directory, records, lambda: progress(file.tell(), facts.st_size)))
-    ensure_folded(directory)
     return report
 
 

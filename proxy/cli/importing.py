@@ -43,6 +43,7 @@ def command(config: Path, file: Path, source: str | None, as_json: bool) -> None
             )
     except OSError as error:
         raise click.ClickException(f"{file} cannot be imported: {error.strerror}") from None
+    catch_up(directory)
     if as_json:
         click.echo(msgspec.json.encode(report, enc_hook=str))
     else:

@@ -92,3 +92,24 @@ def test_a_body_that_was_not_kept_is_none(tmp_path):
 
 def test_a_selection_is_written_without_what_was_not_said():
     assert msgspec.json.encode(Selection(route="r")) == b'{"route":"r"}'
+
+
+def test_a_damaged_day_does_not_hide_the_others(tmp_path, capsys):
+    keep(tmp_path, [on_day(0), on_day(1)])
+    (tmp_path / "capture-2023-11-14.db").write_bytes(b"no database at all" * 999)
+    assert sum(1 for _ in captured(tmp_path)) == 1
+    assert count_captured(tmp_path) == 1
+    assert "store_damaged" in capsys.readouterr().err
+
+
+def test_a_day_that_breaks_off_gives_what_can_be_read(tmp_path, capsys):
+    records = [on_day(0) for _ in range(600)]
+    keep(tmp_path, [*records, on_day(1)])
+    path = tmp_path / "capture-2023-11-14.db"
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200_000] = b"\xff" * 200_000
+    path.write_bytes(data)
+    found = list(captured(tmp_path))
+    assert found[-1].ts_us > records[0].ts_us
+    assert len(found) < 601

@@ -4,13 +4,12 @@ import time
 
 import pytest
 
-from learning import import_pairs
+from learning import import_pairs as module
 from learning.export import export
-from learning.import_pairs import import_file
 from telemetry.errors import StoreError
 from telemetry.fold import Folder
 from telemetry.queries import captures
-from tests.support.records import REQUEST, RESPONSE, keep, make_record
+from tests.support.records import REQUEST, RESPONSE, fold, keep, make_record
 
 
 def row(text="Payoff?", answer="1250.10", **members):
@@ -28,6 +27,13 @@ def write_rows(path, *rows):
         b"".join((r if isinstance(r, bytes) else json.dumps(r).encode()) + b"\n" for r in rows)
     )
     return path
+
+
+def import_file(directory, file, **options):
+    """Import and fold."""
+    report = module.import_file(directory, file, **options)
+    fold(directory)
+    return report
 
 
 def test_rows_become_captures(tmp_path):
@@ -64,7 +70,7 @@ def test_faults_beyond_the_first_hundred_are_counted(tmp_path):
 
 def test_a_line_too_long_is_passed_over(tmp_path, monkeypatch):
     file = write_rows(tmp_path / "in.jsonl", row("x" * 5000), row("a"))
-    monkeypatch.setattr(import_pairs.lines, "__defaults__", (4096,))
+    monkeypatch.setattr(module.lines, "__defaults__", (4096,))
     report = import_file(tmp_path / "data", file, source="old")
     assert (report.rows, [fault.row for fault in report.faults]) == (1, [1])
 
@@ -92,21 +98,17 @@ def test_a_running_keeper_folds_what_is_imported(tmp_path):
     file = write_rows(tmp_path / "in.jsonl", row("a"))
     keeper = Folder(tmp_path / "data")
     try:
-        with pytest.raises(StoreError, match="has not folded"):
-            import_pairs_quickly(tmp_path / "data", file)
+        module.import_file(tmp_path / "data", file, source="old")
         assert keeper.fold_all().records == 1
     finally:
         keeper.close()
 
 
-def import_pairs_quickly(directory, file):
-    """With a holder of the lock that does not fold: do not wait a minute for it."""
-    original = import_pairs.ensure_folded
-    import_pairs.ensure_folded = lambda where: original(where, 0.1)
-    try:
-        import_file(directory, file, source="old")
-    finally:
-        import_pairs.ensure_folded = original
+def test_a_full_disk_stops_it_and_says_which_row(tmp_path, monkeypatch):
+    file = write_rows(tmp_path / "in.jsonl", row("a"), row("b"))
+    monkeypatch.setattr("telemetry.segment_writer.SegmentWriter.write", lambda self, frames: 0)
+    with pytest.raises(StoreError, match=r"row 1 could not be kept: .*; run the import again"):
+        module.import_file(tmp_path / "data", file, source="old")
 
 
 def test_ten_thousand_rows_take_seconds(tmp_path):
