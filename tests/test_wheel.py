@@ -124,7 +124,7 @@ def test_a_compiled_wheel_serves_as_the_interpreted_one_does(tmp_path: Path) -> 
     run(*pip, "install", "--quiet", "--no-deps", "--target", tmp_path / "site", wheel, cwd=tmp_path)
     shutil.copytree(ROOT / "tests", tmp_path / "tests")
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
-    names = ("attempt", "downstream", "exchange", "server")
+    names = ("apis", "attempt", "downstream", "exchange", "passing", "server")
     tests = [tmp_path / "tests" / "proxy" / f"test_{name}.py" for name in names]
     pytest_command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib"]
     path = os.pathsep.join(map(str, (tmp_path / "site", tmp_path)))

@@ -244,7 +244,7 @@ def test_events_pass_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.1], ids=["at once", "in two"])
-def test_the_last_bytes_wait_for_the_record(tmp_path: Path, pause_s: float) -> None:
+def test_the_last_bytes_do_not_go_before_the_record(tmp_path: Path, pause_s: float) -> None:
     held: list[Callable[[], object]] = []
     script: Script = [take, response(b"abcd")[:-2], stall(pause_s), b"cd"]
     with passing(tmp_path, script) as (_, plane), plane.client() as client:
