@@ -85,8 +85,3 @@ def table_of(title: str, direct: Outcomes, through: Outcomes) -> Table:
     for (before, after), count in sorted(pairs.items()):
         table.add_row(before, after, str(count))
     return table
-
-
-def lost(direct: Outcomes, through: Outcomes) -> list[str]:
-    """What passes direct and not through us."""
-    return [name for name, how in direct.items() if how == "passed" != through.get(name)]
