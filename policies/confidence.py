@@ -3,8 +3,11 @@
     checks      the operator's rules over values of the answer: exact, 0 or 1
     schema      the JSON schema the client asked the answer to fit: exact, 0 or 1
     logprobs    the geometric mean of the tokens' probabilities
+    agreement   whether a second backend's answer has the same value
+    judge       what a judge backend says
 
-The value is the lowest of the signals that are known. An empty answer, one cut by its token
+The value is the lowest of the signals that are known, but that two answers which agree are taken
+for right: of all signals measured this one tells most. An empty answer, one cut by its token
 limit and one the backend's filter stopped count 0 whatever the signals. Probabilities of tokens
 say how sure the model was of its words; nothing here calibrates that to how often it is right.
 Summed log-probabilities fall with length and rank answers by it, so means and quantiles are
@@ -19,6 +22,7 @@ import msgspec
 
 from .plausibility import check_passes
 from .schema_check import SchemaCheck
+from .values import agree
 from .words import Route
 
 CUT_REASONS = {"length": "cut by its token limit", "content_filter": "stopped by a filter"}
@@ -46,11 +50,19 @@ class Confidence(msgspec.Struct, frozen=True):
 
 
 def judge(
-    route: Route, answer: Answer, *, prompt_text: str, response_schema: object | None
+    route: Route,
+    answer: Answer,
+    *,
+    prompt_text: str,
+    response_schema: object | None,
+    other: Answer | None = None,
+    judged: float | None = None,
 ) -> Confidence:
     """How far an answer is trusted. Routes without a `confidence` get no value.
 
     `prompt_text` is read only by checks with `in_prompt`; `response_schema` is the client's.
+    `other` is the answer of `agree_with`, None where it was not asked or failed. `judged` is what
+    the judge says, 0..1; None where it hung, failed or said something else.
     """
     rule = route.confidence
     if rule is None:
@@ -66,7 +78,24 @@ def judge(
         signals["schema"] = _schema(response_schema, document)
     if "logprobs" in rule.signals:
         signals |= _logprobs(answer.token_logprobs)
+    if "agreement" in rule.signals:
+        signals["agreement"] = _agreement(answer, other)
+    if rule.judge is not None:
+        signals["judge"] = _probability(judged)
     return _combine(signals)
+
+
+def _agreement(answer: Answer, other: Answer | None) -> bool | None:
+    """Whether two independent answers have the same value; a spoilt one says nothing."""
+    if other is None or _spoilt(other) is not None:
+        return None
+    if answer.has_tool_calls or other.has_tool_calls:
+        return None
+    return agree(answer.text or "", other.text or "")
+
+
+def _probability(value: float | None) -> float | None:
+    return value if value is not None and 0.0 <= value <= 1.0 else None
 
 
 def _spoilt(answer: Answer) -> str | None:
@@ -83,10 +112,16 @@ def _combine(signals: dict[str, SignalValue]) -> Confidence:
     if failed:
         return Confidence(0.0, signals, f"failed: {', '.join(failed)}")
     passed = [name for name, value in signals.items() if value is True]
-    mean = signals.get("logprob_mean")
-    if isinstance(mean, float):
-        value = math.exp(mean)
-        return Confidence(value, signals, f"tokens {value:.3g}{_also(passed)}")
+    if "agreement" in passed:
+        return Confidence(1.0, signals, f"passed: {', '.join(passed)}")
+    mean, judged = signals.get("logprob_mean"), signals.get("judge")
+    known = {} if mean is None else {"tokens": math.exp(mean)}
+    if judged is not None:
+        known["judge"] = judged
+    if known:
+        value = min(known.values())
+        said = ", ".join([f"{name} {share:.3g}" for name, share in known.items()])
+        return Confidence(value, signals, f"{said}{_also(passed)}")
     if passed:
         return Confidence(1.0, signals, f"passed: {', '.join(passed)}")
     return Confidence(None, signals, "no signal")

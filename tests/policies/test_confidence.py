@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.confidence import Answer, judge
-from tests.support.policy_cases import policy_of
+from tests.support.policy_cases import policy_of, route_of
 
 POLICY = policy_of("""
     checks:
@@ -128,3 +128,50 @@ def test_route_that_judges_nothing_gives_no_value():
 def test_any_answer_has_a_confidence_between_0_and_1_or_none(text, logprobs):
     found = judged("all", text, schema=SCHEMA, token_logprobs=logprobs)
     assert found.value is None or 0 <= found.value <= 1
+
+
+# -- agreement and a judge ---------------------------------------------------------------------
+
+AGREEING = "confidence: {from: [logprobs, agreement], agree_with: gpt-4}, escalate: {to: gpt-4}"
+JUDGED = "confidence: {from: [logprobs], judge: gpt-4}, escalate: {to: gpt-4}"
+
+
+def second(words, text, other=None, **more):
+    return judge(
+        route_of(f"candidates: local, {words}").route,
+        Answer(text, "stop", (-0.7,)),
+        prompt_text="",
+        response_schema=None,
+        other=other,
+        **more,
+    )
+
+
+def test_answers_that_agree_by_value_are_taken_for_right():
+    found = second(AGREEING, "It is 1,250.10", Answer("#### 1250.1", "stop"))
+    assert (found.value, found.signals["agreement"]) == (1.0, True)
+
+
+def test_answers_that_differ_are_not_trusted():
+    found = second(AGREEING, "10", Answer("100", "stop"))
+    assert (found.value, found.reason) == (0.0, "failed: agreement")
+
+
+@pytest.mark.parametrize(
+    "other", [None, Answer("", "stop"), Answer("10", "length"), Answer(None, has_tool_calls=True)]
+)
+def test_a_second_answer_that_says_nothing_leaves_the_other_signals(other):
+    found = second(AGREEING, "10", other)
+    assert found.signals["agreement"] is None
+    assert found.value == pytest.approx(math.exp(-0.7))
+
+
+def test_a_judge_lowers_what_the_tokens_say():
+    assert second(JUDGED, "10", judged=0.2).value == 0.2
+
+
+@pytest.mark.parametrize("judged", [None, math.nan, -1.0, 7.0])
+def test_a_judge_that_says_nothing_usable_is_unknown(judged):
+    found = second(JUDGED, "10", judged=judged)
+    assert found.signals["judge"] is None
+    assert found.value == pytest.approx(math.exp(-0.7))
