@@ -40,6 +40,13 @@ def test_nothing_is_left_in_any_file(tmp_path):
     assert len(list(captures(tmp_path))) == 20
 
 
+def test_rows_of_a_data_set_are_overwritten_not_only_unlinked(tmp_path):
+    prepare(tmp_path)
+    with (tmp_path / "datasets/d/1/rows.jsonl").open("rb") as still_open:
+        forget(tmp_path, "user", "me")
+        assert SECRET.encode() not in still_open.read()
+
+
 def test_data_sets_become_versions_without_it_and_models_are_named(tmp_path):
     prepare(tmp_path)
     with Ledger(tmp_path) as ledger:

@@ -105,9 +105,9 @@ def test_llamafactory_alternates(shape):
 
 
 def test_llamafactory_refuses_what_does_not_alternate():
-    odd = Example("i", "r", [USER, REPLY], SAID)
-    with pytest.raises(Excluded, match="roles_invalid"):
-        FORMATS["llamafactory"].make(odd)
+    for messages in ([USER, REPLY], [USER, SAID, SYSTEM], [USER, SAID]):
+        with pytest.raises(Excluded, match="roles_invalid"):
+            FORMATS["llamafactory"].make(Example("i", "r", messages, SAID))
 
 
 def test_together_wants_the_user_first_and_images_as_data():

@@ -75,6 +75,7 @@ def test_the_same_row_has_the_same_id_and_another_has_another():
 def test_an_id_of_our_own_kind_and_a_stated_time_are_kept():
     own = new_id()
     assert read(pair(id=own)).id == own
+    assert read(pair(id=own)).ts_us == milliseconds_of(own) * 1000
     assert read(pair(ts="2026-01-02T03:04:05Z")).ts_us == 1_767_323_045_000_000
     assert read(pair(ts=12.5)).ts_us == 12_500_000
     row = {"request": ASKED, "response": {**ANSWER, "created": None}}

@@ -66,6 +66,7 @@ def test_conversations_are_drawn_whole():
     tenfold = [cluster * 10 for cluster in single]
     narrow, wide = (bootstrap_mean(c, seed=3, resamples=500) for c in (single, tenfold))
     assert wide.high - wide.low == pytest.approx(narrow.high - narrow.low, rel=0.01)
+    assert 0.4 < narrow.high - narrow.low < 2
 
 
 def test_the_same_seed_gives_the_same_interval():
