@@ -59,6 +59,7 @@ bench: $(COMPILED)/.ready ## CPU and latency per request, beside nginx (six minu
 	@echo "The same, interpreted (what make run serves with):"
 	@$(BIN)/python -m benchmarks.proxy --only closed --only stream-fast $(BENCH_ARGS)
 	@$(BIN)/python -m benchmarks.fold
+	@$(BIN)/python -m benchmarks.decision
 
 bench-routing: $(VENV)/.dev-ready ## how well it decides, on measured outcomes (a few minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.routing $(BENCH_ARGS)

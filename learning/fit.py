@@ -73,7 +73,7 @@ class _Text:
     """One text of all examples: its n-grams, their rarity, its part of the matrix."""
 
     def __init__(self, documents: Sequence[Sequence[bytes]]) -> None:
-        found = [set(grams_of(tokens)) for tokens in documents]
+        found = [grams_of(tokens) for tokens in documents]
         counts = Counter(gram for grams in found for gram in grams)
         kept = [gram for gram, seen in counts.most_common(GRAMS_MAX) if seen >= SEEN_MIN]
         rarity = [log((1 + len(found)) / (1 + counts[gram])) + 1 for gram in kept]

@@ -69,7 +69,7 @@ class TextModel(msgspec.Struct, frozen=True):
             for head in self.heads
         ]
         for grams, tokens in zip(self.texts, texts, strict=True):
-            lanes = sum(map(grams.get, set(grams_of(tokens)), repeat(0)))
+            lanes = sum(map(grams.get, grams_of(tokens), repeat(0)))
             if lanes:
                 _add_lanes(logits, lanes)
         return list(map(probability, logits))

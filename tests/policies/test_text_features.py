@@ -27,12 +27,12 @@ def test_words_of_other_scripts_stay_whole() -> None:
 
 def test_a_pair_counts_in_its_order() -> None:
     one, other = grams_of([b"a", b"b"]), grams_of([b"b", b"a"])
-    assert set(one[:2]) == set(other[:2])
-    assert one[2] != other[2]
+    assert len(one) == len(other) == 3
+    assert len(one & other) == 2
 
 
 def test_hashes_are_the_same_in_every_process() -> None:
-    assert grams_of([b"not", b"right"]) == [134610293, 3033167124, 1072077874]
+    assert grams_of([b"not", b"right"]) == {134610293, 3033167124, 1072077874}
 
 
 def test_the_shape_of_options_is_read() -> None:
@@ -61,4 +61,4 @@ def test_of_a_long_text_beginning_and_end_are_read() -> None:
 def test_any_text_has_a_shape_and_tokens(text: str) -> None:
     tokens = tokens_of(text)
     assert len(shape_of(text, tokens)) == len(SHAPE_NAMES)
-    assert len(grams_of(tokens)) == max(0, 2 * len(tokens) - 1)
+    assert len(grams_of(tokens)) <= max(0, 2 * len(tokens) - 1)

@@ -14,7 +14,7 @@ NUMBERS = len(shape_of("", []))
 
 
 def gram(word: str) -> int:
-    return grams_of([word.encode()])[0]
+    return next(iter(grams_of([word.encode()])))
 
 
 def model(weights: dict[str, tuple[float, float, float]]) -> TextModel:
