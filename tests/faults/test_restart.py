@@ -24,8 +24,9 @@ routes:
   default: {candidates: [quick]}
 """
 RACE = "after 0 bytes"
-"""A client sent on a connection that was idle and is being closed: it saw no byte, and HTTP has it
-ask again (RFC 9112 section 9.3.1). A refused or broken answer reads otherwise."""
+"""A stream's head left before the drain, so nothing told its client that the connection ends with
+it; it sent again, saw no byte, and HTTP has it ask anew (RFC 9112 section 9.3.1). A refused or
+broken answer reads otherwise."""
 
 
 def short(draw: random.Random) -> bytes:
@@ -77,6 +78,7 @@ def test_f44_nobody_is_refused_while_the_program_is_replaced(
             time.sleep(0.3)
         assert newcomers.failures == []
         assert [one for one in keepers.failures if RACE not in one] == []
+        assert len(keepers.failures) <= 4 * times
         assert len(ledger.entries) > 100 * times
         assert {entry.status for entry in ledger.entries.values()} == {200}
         assert served.events("child_died") == []
