@@ -1,3 +1,7 @@
+import os
+import subprocess
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,6 +11,8 @@ from learning.chat_row import Excluded
 from learning.example import Example
 from learning.formats import FORMATS
 
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".venv-train" / "bin" / "python"
 USER = {"role": "user", "content": "Payoff?"}
 SYSTEM = {"role": "system", "content": "You read calls."}
 SAID = {"role": "assistant", "content": "12 €"}
@@ -144,3 +150,28 @@ def test_any_chat_is_a_row_or_is_left_out(turns, said, name):
     except Excluded:
         return
     assert msgspec.json.decode(msgspec.json.encode(row)) == row
+
+
+@pytest.mark.slow
+def test_trl_trains_a_step_on_its_files(tmp_path):
+    if not PYTHON.is_file():
+        pytest.skip("no .venv-train; make train-env")
+    for name in ("trl-prompt-completion", "trl-dpo"):
+        rows = []
+        for number in range(8):
+            said = {"role": "assistant", "content": f"w{number}"}
+            asked = [{"role": "user", "content": f"w{number + 1} w2"}]
+            other = {"role": "assistant", "content": "w9"}
+            rows.append(FORMATS[name].make(Example("i", "r", asked, said, rejected=other)))
+        (tmp_path / name).write_bytes(b"\n".join(map(msgspec.json.encode, rows)))
+    done = subprocess.run(
+        [PYTHON, Path(__file__).with_name("trl_reading.py"), tmp_path],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "trl-prompt-completion 8 rows" in done.stdout
+    assert "trl-dpo 8 rows" in done.stdout
