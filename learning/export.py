@@ -27,7 +27,7 @@ from .dataset_spec import DatasetError, DatasetName
 from .dataset_store import read_examples, show
 from .example import Example, Rules, example_of
 from .export_file import ExportReport, LeftOut, Row, write_rows, written_aside
-from .formats import FORMATS, Format
+from .formats import FORMATS, Format, with_reasoning
 from .parquet import ParquetWriter, write_lineage
 
 Json = dict[str, object]
@@ -87,12 +87,14 @@ def export_dataset(
     *,
     format_name: str,
     splits: frozenset[str] = frozenset(("train",)),
+    reasoning: str = "drop",
     progress: Progress = lambda done, total: None,
 ) -> ExportReport:
     """Write the rows of a version; beside them, where each comes from and what a reader needs.
 
-    `splits` do not count for parquet, which holds all of them. Raises DatasetError, KeyError,
-    OSError; the output is then as it was.
+    `splits` do not count for parquet, which holds all of them; `reasoning` says what becomes of
+    thoughts, which parquet holds in a column and jsonl-raw as they came. Raises DatasetError,
+    KeyError, OSError; the output is then as it was.
     """
     report = ExportReport(output, format_name)
     total = int(str(show(directory, name)["n_rows"]))
@@ -110,7 +112,8 @@ def export_dataset(
         return report
     form = FORMATS[format_name]
     kept: list[int] = []
-    rows = _formatted(read_examples(directory, name, splits=splits), form, kept)
+    found = read_examples(directory, name, splits=splits)
+    rows = _formatted((with_reasoning(example, reasoning) for example in found), form, kept)
     write_rows(output, rows, report, step)
     _check_size(output, form, report)
     _write_beside(directory, name, output, form, report, splits=splits, kept=kept)

@@ -19,6 +19,8 @@ NO_REJECTED: Final = "no_rejected"
 IMAGES: Final = "images"
 BATCH_MODEL: Final = "teacher"
 
+REASONING: Final = ("drop", "think", "field")
+
 Make = Callable[[Example], Json]
 
 
@@ -29,6 +31,19 @@ class Format(msgspec.Struct, frozen=True):
     rows_min: int = 1
     rows_max: int | None = None
     sidecar: tuple[str, str] | None = None
+
+
+def with_reasoning(example: Example, how: str) -> Example:
+    """The target with what the model thought: `drop`, before it in <think>, or in its own field."""
+    if how == "drop" or not example.reasoning:
+        return example
+    target = dict(example.target)
+    if how == "field":
+        target["reasoning_content"] = example.reasoning
+    else:
+        said = target.get("content")
+        target["content"] = f"<think>\n{example.reasoning}\n</think>\n\n{said or ''}"
+    return msgspec.structs.replace(example, target=target)
 
 
 def openai_chat(example: Example) -> Json:

@@ -39,6 +39,8 @@ OTHER_REASONS = {
 @click.option("--dataset", metavar="NAME[@V]", help="A version of a data set, not captures.")
 @click.option("--split", "splits", multiple=True, type=click.Choice(SPLITS), default=("train",),
               show_default=True, help="Of the data set; parquet holds all.")  # fmt: skip
+@click.option("--reasoning", type=click.Choice(("drop", "think", "field")), default="drop",
+              show_default=True, help="What becomes of the data set's thoughts.")  # fmt: skip
 @json_option
 def command(
     *,
@@ -49,6 +51,7 @@ def command(
     route: str | None,
     dataset: str | None,
     splits: tuple[str, ...],
+    reasoning: str,
     as_json: bool,
 ) -> None:
     """Write what was kept, or a data set, in the format of a trainer or an evaluator.
@@ -78,6 +81,7 @@ def command(
                     output,
                     format_name=format_name,
                     splits=frozenset(splits),
+                    reasoning=reasoning,
                     progress=advance,
                 )
             else:

@@ -12,7 +12,8 @@ from learning.dataset import build
 from learning.dataset_spec import DatasetName, DatasetSpec, SplitRule
 from learning.dataset_store import read_examples
 from learning.export import FORMAT_NAMES, export, export_dataset
-from tests.support.chats import keep_chats
+from tests.support.chats import answer as answer_of
+from tests.support.chats import chat, keep_chats
 from tests.support.records import REQUEST, RESPONSE, digest, keep, make_record
 
 
@@ -256,3 +257,13 @@ def test_the_official_client_and_trainers_can_read_rows(tmp_path):
         "json", data_files=str(tmp_path / "t.jsonl"), cache_dir=str(tmp_path / "cache")
     )
     assert found["train"][0]["completion"][0]["role"] == "assistant"
+
+
+def test_thoughts_go_along_where_they_are_wanted(tmp_path):
+    keep(tmp_path, [chat("q", answer_of("a", reasoning_content="hm"))])
+    build(tmp_path, "d", DatasetSpec(split=SplitRule(test=0.0, valid=0.0)))
+    for how, content in (("drop", "a"), ("think", "<think>\nhm\n</think>\n\na")):
+        export_dataset(
+            tmp_path, DatasetName("d", 1), tmp_path / how, format_name="openai-chat", reasoning=how
+        )
+        assert lines(tmp_path / how)[0]["messages"][-1]["content"] == content

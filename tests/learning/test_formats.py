@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from learning.chat_row import Excluded
 from learning.example import Example
-from learning.formats import FORMATS
+from learning.formats import FORMATS, with_reasoning
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-train" / "bin" / "python"
@@ -65,6 +65,15 @@ def test_every_shape_is_a_row_or_is_left_out_by_a_code(name, shape):
     with pytest.raises(Excluded) as caught:
         made(name, shape)
     assert caught.value.code == expected
+
+
+def test_thoughts_are_dropped_or_said_or_apart():
+    example = SHAPES["reasoning"]
+    assert with_reasoning(example, "drop").target == SAID
+    assert with_reasoning(example, "think").target["content"] == "<think>\nhm\n</think>\n\n12 €"
+    assert with_reasoning(example, "field").target == {**SAID, "reasoning_content": "hm"}
+    assert with_reasoning(SHAPES["plain"], "think").target == SAID
+    assert example.target == SAID
 
 
 def test_openai_chat_trains_the_last_turn_alone():
