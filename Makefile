@@ -31,7 +31,7 @@ check: ## what must be green before a commit: tests, lint, types, import contrac
 
 full: check ## check, then the slow tests, all of conformance, the demo and the benchmark
 	@$(BIN)/python -m pytest --quiet -m slow --ignore tests/conformance
-	@$(MAKE) --no-print-directory conformance demo bench
+	@$(MAKE) --no-print-directory conformance demo bench bench-routing
 
 faults: $(VENV)/.dev-ready ## every fault of the laboratory; `make test` runs the quick ones
 	@$(BIN)/python -m pytest --quiet tests/faults $(PYTEST_ARGS)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .outcomes import DATA, open_text, read_outcomes
 from .routing_backtest import table
+from .routing_latency import table as latency_table
 from .routing_promises import Judged, alarms, grid
 from .routing_rows import (
     Agreement,
@@ -139,6 +140,21 @@ def promises(*, is_fast: bool) -> dict[str, dict[str, float | None]]:
             flush=True,
         )
         found[f"backtest {replay.name}"] = {"covers": replay.doubly_robust_covers}
+    return found | latencies(is_fast=is_fast)
+
+
+def latencies(*, is_fast: bool) -> dict[str, dict[str, float | None]]:
+    """Share of answers inside the budget, and their cost."""
+    print(
+        "\nLatency promises, Azure's conversation trace over LLMPerf's tails: inside, $ per 1,000"
+    )
+    found: dict[str, dict[str, float | None]] = {}
+    for limit, rows in latency_table(count=2000 if is_fast else 19_000):
+        print(f"  {limit.quantile:.0%} within {limit.budget_s:g} s, {limit.of}:", flush=True)
+        for row in rows:
+            print(f"    {row.name:28} {row.within:6.1%}  {row.usd_per_1k:.3f}")
+        asked = f"latency {limit.quantile} {limit.budget_s} {limit.of}"
+        found[asked] = {"within": rows[0].within, "usd_per_1k": rows[0].usd_per_1k}
     return found
 
 
