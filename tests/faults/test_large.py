@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command import all_captures
 from tests.support.ledger import Wire, chat_body, chat_request
-from tests.support.memory import Peaks
+from tests.support.resources import Peaks
 from tests.support.plane import DONE, completion, config, event, whole_answer
 from tests.support.scripted import (
     LAST_CHUNK,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.command import all_captures
 from tests.support.ledger import Ledger, Wire, chat_body, chat_request, differences
-from tests.support.memory import Peaks
+from tests.support.resources import Peaks, wait_until_calm
 from tests.support.plane import DONE, config, event, whole_answer
 from tests.support.scripted import LAST_CHUNK, ScriptedUpstream, answering, chunk, chunked_head
 from tests.support.served import Served
@@ -24,8 +24,6 @@ HEAD_S, BODY_S = 10.0, 30.0
 """When a head, or a body that makes no progress, is given up."""
 STREAM = chunked_head() + chunk(event("x" * 8000) * 512) + chunk(event(finish="stop") + DONE)
 """Four megabytes: more than the kernel takes for a reader that does not read."""
-SETTLE_S: dict[Kind, float] = {"heads": 0.1, "bodies": 0.1, "readers": 1.0}
-"""Filling the buffers of so many readers is work, and not what is measured."""
 
 
 def make(asked: bytes) -> bytes:
@@ -136,7 +134,7 @@ def play(served: Served, ledger: Ledger, kind: Kind, count: int) -> tuple[list[f
     with Peaks(workers) as peaks:
         slow = Slow(served.listen, kind, count)
         slow.more()
-        time.sleep(SETTLE_S[kind] * max(1.0, count / 100))
+        wait_until_calm(workers)  # filling so many buffers is work, and not what is measured
         beside = latencies(served, ledger, 300)
         slow.more()
         assert kind == "readers" or slow.open_count() == count

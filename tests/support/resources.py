@@ -1,12 +1,15 @@
-"""How much memory processes hold, sampled while something happens."""
+"""How much memory and processor time processes take, sampled while something happens."""
 
+import os
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 EVERY_S = 0.02
+CALM_S = 0.5
 
 
 def resident_bytes(pid: int) -> int:
@@ -16,6 +19,27 @@ def resident_bytes(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
+
+
+def processor_s(pid: int) -> float:
+    """Processor time that a process has taken so far; 0 for one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until_calm(pids: Iterable[int], *, share: float = 0.1, timeout_s: float = 60.0) -> None:
+    """Until the processes together have taken less than `share` of half a second."""
+    watched = tuple(pids)
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        before = sum(map(processor_s, watched))
+        time.sleep(CALM_S)
+        if sum(map(processor_s, watched)) - before < share * CALM_S:
+            return
+        assert time.monotonic() < deadline_s, "no calm"
 
 
 class Peaks:
