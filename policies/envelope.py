@@ -11,6 +11,8 @@ import msgspec
 
 from .request import NOTHING, Message, RequestError, Tool
 
+TELLING_BYTES_MAX = 64 * 1024
+"""Of a content; a document of 20 MB would be copied and hashed for 25 ms."""
 _SYSTEM_ROLES = ("system", "developer")
 
 Request = TypeVar("Request")
@@ -58,9 +60,9 @@ def survey(raw: msgspec.Raw, image_mark: bytes) -> tuple[bytes, bytes, bool]:
     has_images = False
     for message in messages(raw):
         if system is None and message.role in _SYSTEM_ROLES:
-            system = bytes(message.content)
+            system = _start_of(message.content)
         elif user is None and message.role == "user":
-            user = bytes(message.content)
+            user = _start_of(message.content)
         if may_have_images:
             # A quote inside JSON text is escaped, so this word cannot be meant by a user's words.
             content = bytes(message.content)
@@ -68,6 +70,13 @@ def survey(raw: msgspec.Raw, image_mark: bytes) -> tuple[bytes, bytes, bool]:
         elif system is not None and user is not None:
             break
     return system or b"", user or b"", has_images
+
+
+def _start_of(content: msgspec.Raw) -> bytes:
+    """What tells one content from others: all of it, or a long one's beginning and its length."""
+    if len(content) <= TELLING_BYTES_MAX:
+        return bytes(content)
+    return b"%b%d" % (bytes(memoryview(content)[:TELLING_BYTES_MAX]), len(content))
 
 
 def _has_items(raw: msgspec.Raw) -> bool:

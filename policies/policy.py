@@ -68,8 +68,13 @@ class Policy:
     def __repr__(self) -> str:
         return f"<Policy {self.digest}: {len(self.routes)} routes, {len(self.backends)} backends>"
 
-    def route_for(self, model: str, labels: Mapping[str, str]) -> RouteMatch | None:
-        """The route of a request, by the rule above; None where the model is not known."""
+    def route_for(self, model: str | None, labels: Mapping[str, str]) -> RouteMatch | None:
+        """The route of a request, by the rule above; None where the model is not known.
+
+        A request that may leave its model out, and does, is `default`'s.
+        """
+        if model is None:
+            return self._default
         if len(model) > MODEL_CHARACTERS_MAX:
             return None
         named = self._by_name.get(model)

@@ -84,7 +84,8 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True):
 class Features(msgspec.Struct, frozen=True):
     """All that a decision reads of one request."""
 
-    model: str
+    model: str | None
+    """None: none was named, where an API allows that; `default` takes it."""
     """Empty where the client left it to others; only some APIs allow that."""
     labels: dict[str, str]
     labels_ignored: int

@@ -33,7 +33,7 @@ def read_features(
     names, has_tools = tool_names(request.tools)
     previous = request.previous_response_id
     return Features(
-        model=request.model or "",
+        model=request.model,
         labels=labels,
         labels_ignored=ignored,
         task=labels.get("task") or task_of(system, names),

@@ -37,7 +37,7 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
         and not (features.has_tools and features.is_stream)  # llama.cpp refuses these together
     )
     includes_usage = features.include_usage or not endpoint.adds_usage
-    model = features.model or target.backend.model  # none named: none put in
+    model = target.backend.model if features.model is None else features.model  # none put in
     wanted = Wanted(model, features.is_stream, includes_usage, wants_logprobs)
     return Attempt(
         exchange,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from adapters.splice import refuse_twice
 from policies.compiled_route import RouteMatch
 from policies.narrowing import interchangeable, pinned
-from policies.policy import DEFAULT
 
 from .errors import Shape
 from .wiring import Wiring
@@ -28,7 +27,7 @@ def match_of(exchange: "Exchange", maker: str | None) -> RouteMatch | None:
     features, wiring, endpoint = exchange.features, exchange.wiring, exchange.endpoint
     assert features is not None
     assert endpoint is not None
-    match = wiring.policy.route_for(features.model or DEFAULT, features.labels)
+    match = wiring.policy.route_for(features.model, features.labels)
     if match is None:
         return None
     if features.previous_response_id is not None:

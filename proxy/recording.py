@@ -177,7 +177,7 @@ def record_of(exchange: "Exchange", ending: Ending) -> RequestRecord:
         None if backend is None else backend.name,
         decision.chosen,
         decision.policy,
-        features.model or None,
+        features.model,
         None if backend is None else backend.model,
         reader.model,
         features.is_stream,

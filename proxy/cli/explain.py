@@ -71,7 +71,7 @@ def _explain(
     )
     match = policy.route_for(features.model, features.labels)
     if match is None:
-        raise click.UsageError(f"{printable(features.model)!r} is no model this config knows")
+        raise click.UsageError(f"{printable(features.model or '')!r} is no model this config knows")
     decision = decide(
         policy,
         match,

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.envelope import messages, plain, positive, survey, texts_of, tool_names
+from policies.envelope import (
+    TELLING_BYTES_MAX,
+    messages,
+    plain,
+    positive,
+    survey,
+    texts_of,
+    tool_names,
+)
 from policies.request import NOTHING
 
 
@@ -42,3 +50,16 @@ def test_tools_old_and_new_have_names() -> None:
     assert tool_names(new, old) == (b"a\nb\nc", True)
     assert tool_names(NOTHING, old) == (b"c", True)
     assert tool_names(NOTHING) == tool_names(msgspec.Raw(b"[ ]")) == (b"", False)
+
+
+def test_of_a_long_content_only_the_beginning_and_the_length_tell() -> None:
+    def user(text: str) -> bytes:
+        raw = msgspec.json.encode([{"role": "user", "content": text}])
+        return survey(msgspec.Raw(raw), b'"image_url"')[1]
+
+    long = "a" * (2 * TELLING_BYTES_MAX)
+    assert user("a" * 9) == b'"aaaaaaaaa"'
+    assert len(user(long)) < TELLING_BYTES_MAX + 10
+    assert user(long) != user(long + "a")
+    assert user(long) != user("b" + long[1:])
+    assert user(long) == user(long[:-1] + "b")

@@ -50,7 +50,7 @@ def test_reads_the_envelope() -> None:
 
 def test_the_model_may_be_left_to_others() -> None:
     assert parse_response(b"{}").model is None
-    assert features_of(model=None).model == ""
+    assert features_of(model=None).model is None
     with pytest.raises(RequestError, match="model"):
         parse_response(b'{"model":5}')
 
