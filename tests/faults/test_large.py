@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.command import all_captures
 from tests.support.ledger import Wire, chat_body, chat_request
-from tests.support.resources import Peaks
 from tests.support.plane import DONE, completion, config, event, whole_answer
+from tests.support.resources import Peaks
 from tests.support.scripted import (
     LAST_CHUNK,
     ScriptedUpstream,
@@ -20,6 +20,7 @@ from tests.support.scripted import (
     chunked_head,
     repeat,
     request,
+    response,
     swallow,
     until_closed,
 )
@@ -115,6 +116,34 @@ def test_f20_a_large_answer_holds_memory_flat(tmp_path: Path, mebibytes: int) ->
 )
 def test_f20_a_long_stream_holds_memory_flat(tmp_path: Path, mebibytes: int) -> None:
     assert download(tmp_path, stream(mebibytes), mebibytes, streams=True) < GROWTH_MAX
+
+
+UPLOADS = "passthrough: [{path: '/v1/files*', backend: a}]"
+
+
+@pytest.mark.parametrize("mebibytes", [pytest.param(48), pytest.param(200, marks=pytest.mark.slow)])
+def test_f20_a_large_upload_passes_through_and_holds_memory_flat(
+    tmp_path: Path, mebibytes: int
+) -> None:
+    """Far over the limit of bodies that are read: it is not held, and its backend sets the pace."""
+    filler = b"x" * MIB
+    digest = sha256(filler * mebibytes).hexdigest()
+    head = f"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: {mebibytes * MIB}\r\n\r\n"
+    with (
+        ScriptedUpstream([swallow, response(b'{"id":"file-1"}')]) as up,
+        served_with(tmp_path, up.base_url, top=UPLOADS) as served,
+    ):
+        worker = served.children()["worker 0"]
+        with Peaks([worker]) as peaks, Wire(served.listen) as wire:
+            wire.send(head.encode())
+            for _ in range(mebibytes):
+                wire.send(filler)
+            answer = wire.read_answer()
+        assert (answer.status, answer.body) == (200, b'{"id":"file-1"}')
+        assert up.connections[0].swallowed == [digest]
+        (capture,) = all_captures(tmp_path / "config.yaml")
+        assert (capture["status"], capture["request_sha256"]) == ("ok", digest)
+    assert peaks.grown(worker) < GROWTH_MAX
 
 
 READERS = 16

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.command import all_captures
 from tests.support.ledger import Ledger, Wire, chat_body, chat_request, differences
-from tests.support.resources import Peaks, wait_until_calm
 from tests.support.plane import DONE, config, event, whole_answer
+from tests.support.resources import Peaks, wait_until_calm
 from tests.support.scripted import LAST_CHUNK, ScriptedUpstream, answering, chunk, chunked_head
 from tests.support.served import Served
 from tests.support.simple_config import write_config
