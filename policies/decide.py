@@ -29,6 +29,9 @@ from .prediction import Prediction
 from .request import Features
 from .words import CostLimit, Preference, Route, Weights
 
+_WEIGHING: tuple[Preference, ...] = ("surest", "weighted")
+"""What a request's own chances can change; `if_none: surest` keeps to the operator's order."""
+
 CHOICES_MAX = 4096
 """Kinds of request whose choice is kept; about 1 KB each."""
 
@@ -80,17 +83,21 @@ def decide(
     loads = tuple([world.in_flight.get(name, 0) for name in compiled.machines])
     key = (compiled.question, features.task, prompt_bytes, limit, loads)
     kept = world.learned.choices
-    is_kept = not world.certified and not acceptable
+    is_weighed = bool(acceptable) and match.route.prefer in _WEIGHING
+    is_kept = not world.certified and not is_weighed
     if is_kept and world.unavailable:
         is_kept = not _is_touched(compiled, world.unavailable)
     choice = kept.get(key) if is_kept else None
     if choice is None:
-        choice = _choice(match, features.task, prompt_bytes, limit, world, acceptable or {})
+        weighed = acceptable if acceptable and is_weighed else {}
+        choice = _choice(match, features.task, prompt_bytes, limit, world, weighed)
         if is_kept:
             if len(kept) >= CHOICES_MAX:
                 kept.clear()
             kept[key] = choice
     assert isinstance(choice, Choice)
+    if acceptable and not is_weighed:
+        choice = _told(choice, acceptable)
     if match.route.explore is not None:
         choice = explore(choice, match.route.explore.share, compiled.plans, seed=seed)
     return Decision(
@@ -109,6 +116,32 @@ def decide(
 def _is_touched(compiled: CompiledRoute, unavailable: Mapping[str, str]) -> bool:
     """Whether a backend of this route is out of order: one of another changes nothing here."""
     return any(candidate.backend in unavailable for candidate in compiled.candidates)
+
+
+def _told(choice: Choice, acceptable: Mapping[str, float]) -> Choice:
+    """A choice that did not weigh the answers' chances, with them beside the candidates."""
+    candidates = [
+        Candidate(
+            one.backend,
+            one.eligible,
+            one.cost_usd,
+            one.latency_p50_s,
+            one.latency_p95_s,
+            one.latency_p_within,
+            _chance(acceptable, one.backend),
+            one.propensity,
+            one.prior,
+            one.reason,
+        )
+        for one in choice.candidates
+    ]
+    return Choice(choice.chosen, choice.reason, tuple(candidates), choice.plan)
+
+
+def _chance(acceptable: Mapping[str, float], backend: str) -> float | None:
+    """P(acceptable answer); None where it is not known, NaN, or no probability at all."""
+    chance = acceptable.get(backend)
+    return chance if chance is not None and 0.0 <= chance <= 1.0 else None
 
 
 def rounded_bytes(prompt_bytes: int) -> int:
@@ -173,10 +206,7 @@ def _predict(
         usd += cost.per_byte_usd * prompt_bytes
         if cost.is_machine:
             usd /= 1 + world.in_flight.get(candidate.backend, 0)
-    chance = acceptable.get(candidate.backend)
-    if chance is not None and not 0.0 <= chance <= 1.0:
-        chance = None  # NaN, or no probability at all
-    return _View(candidate.backend, prediction, usd, chance)
+    return _View(candidate.backend, prediction, usd, _chance(acceptable, candidate.backend))
 
 
 def _fallback(

@@ -137,6 +137,12 @@ def test_surest_is_the_likeliest_where_that_is_known_of_all():
     assert decision_of(words, acceptable={"local": 0.9}).chosen == "gpt-4"
 
 
+def test_a_preference_that_weighs_no_chances_shows_them_all_the_same():
+    found = decision_of("candidates: [gpt-4, local]", acceptable={"local": 0.1, "gpt-4": math.nan})
+    assert found.chosen == decision_of("candidates: [gpt-4, local]").chosen
+    assert [candidate.p_acceptable for candidate in found.candidates] == [None, 0.1]
+
+
 EXPLORED = "candidates: [gpt-4, local, o3-mini], explore: {share: 30%}"
 
 
