@@ -220,7 +220,8 @@ class DownstreamProtocol(asyncio.Protocol):
             self._next_request()
         elif self._owes_continue:
             self._say_continue()
-        if self._transport is not None and len(self._queue) == PIPELINED_MAX:
+        is_room = len(self._queue) == PIPELINED_MAX and not self._is_reading_paused
+        if is_room and self._transport is not None:
             self._transport.resume_reading()
 
     def say_continue(self) -> None:
@@ -239,7 +240,8 @@ class DownstreamProtocol(asyncio.Protocol):
         if self._transport is not None and self._is_reading_paused:
             self._is_reading_paused = False
             self._since_s = self._loop.time()  # the pause was not the client's
-            self._transport.resume_reading()
+            if len(self._queue) <= PIPELINED_MAX:
+                self._transport.resume_reading()
 
     def abort(self) -> None:
         """Reset the connection: a client that stopped reading."""

@@ -116,6 +116,7 @@ class DataPlane:
         self._is_configured = True
         self.body_bytes_max = configuration.limits.body_bytes
         self.admission.configure(configuration.limits)
+        self.known_heads.clear()  # a path may be served in another way from now on
         if before is not None:
             before.close_pools_not_in(self.wiring)
 

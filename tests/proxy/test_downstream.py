@@ -1,5 +1,6 @@
 """Conversations with the client's side of the wire, byte by byte."""
 
+import asyncio
 import socket
 import ssl
 import struct
@@ -7,10 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from proxy import downstream
+from proxy.heads import RequestHead
 from tests.support.certificates import make_certificates
 from tests.support.plane import (
     ASKED,
@@ -368,6 +371,51 @@ def test_pipelines_more_than_it_reads_ahead(plane: Plane) -> None:
     with plane.client() as client:
         client.send(get("/healthz") * count + get("/v1/models/none") + get("/healthz"))
         assert [client.read().status for _ in range(count + 2)] == [200] * count + [404, 200]
+
+
+def test_an_upload_that_paused_reading_stays_paused_while_answers_go_out() -> None:
+    class Transport(asyncio.Transport):
+        is_reading = True
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            pass
+
+        def pause_reading(self) -> None:
+            self.is_reading = False
+
+        def resume_reading(self) -> None:
+            self.is_reading = True
+
+    class Waiting:
+        keeps_body = True
+        streams_body = False
+
+        def begin(self, body: bytes) -> None:
+            pass
+
+    class Server:
+        body_bytes_max = 100
+        known_heads: ClassVar[dict[bytes, RequestHead]] = {}
+
+        def open(self, client: object, head: RequestHead) -> Waiting:
+            return Waiting()
+
+        def connected(self, client: object) -> None:
+            pass
+
+    loop = asyncio.new_event_loop()
+    protocol = downstream.DownstreamProtocol(cast(Any, Server()), loop)
+    transport = Transport()
+    protocol.connection_made(transport)
+    protocol.data_received(get("/v1/models") * (downstream.PIPELINED_MAX + 2))
+    assert not transport.is_reading
+    protocol.pause_reading()  # the upload's
+    for _ in range(3):
+        protocol.response_done(keeps_alive=True)
+    assert not transport.is_reading
+    protocol.resume_reading()
+    assert transport.is_reading
+    loop.close()
 
 
 def test_pipelined_requests_wait_for_the_stream_before_them(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from proxy import downstream
 from tests.support.certificates import make_certificates
-from tests.support.plane import Plane, config, serving
+from tests.support.plane import Plane, config, one_backend, serving
 from tests.support.raw_client import Answer, RawClient, get, post
 from tests.support.scripted import (
     LAST_CHUNK,
@@ -82,6 +82,19 @@ def parts(raw: bytes) -> tuple[bytes, dict[bytes, bytes], bytes]:
 def ask(plane: Plane, raw: bytes) -> Answer:
     with plane.client() as client:
         return client.send(raw).read()
+
+
+# -- a reload ------------------------------------------------------------------------------------
+
+
+def test_a_head_seen_before_a_reload_is_served_as_the_new_rules_say(tmp_path: Path) -> None:
+    raw = asked("POST", "/v1/new", "content-type: text/plain", body=b"abc")
+    with passing(tmp_path, [take, response(b"{}")]) as (up, plane), plane.client() as client:
+        for _ in range(2):
+            assert client.send(raw).read().status == 404
+        plane.reconfigure(one_backend(up.base_url, top=RULES.replace("moderations", "new")))
+        assert client.send(raw).read().status == 200
+        assert parts(up.connections[0].requests[0])[2] == b"abc"
 
 
 # -- both ways ------------------------------------------------------------------------------------
