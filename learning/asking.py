@@ -38,6 +38,9 @@ WAIT_S: Final = 1.0
 WAIT_S_MAX: Final = 30.0
 LATER_STATUSES: Final = frozenset((429, 503, 529))
 CONNECT_S: Final = 10.0
+STALE_US: Final = 50_000
+"""A connection that breaks at once had been left open too long: nothing was asked over it yet."""
+STALE_WAIT_S: Final = 0.01
 
 TIMEOUT: Final = "timeout"
 CONNECTION: Final = "connection"
@@ -117,7 +120,10 @@ class Asker:
         except TimeoutError:
             return call.failed(TIMEOUT), None
         except (aiohttp.ClientError, OSError):
-            return call.failed(CUT if call.has_begun else CONNECTION), None
+            if call.has_begun:
+                return call.failed(CUT), None
+            is_stale = call.elapsed_us() < STALE_US
+            return call.failed(CONNECTION), STALE_WAIT_S if is_stale else None
         except AnswerTooLarge:
             return call.failed(TOO_LARGE), None
 
@@ -161,7 +167,7 @@ class _Call:
             if len(self._body) > ANSWER_BYTES_MAX:
                 raise AnswerTooLarge
             if self._first_token_us is None and (not self._is_stream or b"data:" in self._body):
-                self._first_token_us = self._elapsed_us()
+                self._first_token_us = self.elapsed_us()
 
     def reply(self) -> Reply:
         """What was said, once it was read to its end."""
@@ -182,7 +188,7 @@ class _Call:
 
     def failed(self, error_type: str | None) -> Reply:
         """What is known of a call that ended like that."""
-        total_us = self._elapsed_us()
+        total_us = self.elapsed_us()
         reader = self._reader
         logprobs = reader.token_logprobs
         return Reply(
@@ -206,7 +212,8 @@ class _Call:
             self._reader.usage, busy_s=total_us / 1e6, served_at_once=self._served_at_once
         )
 
-    def _elapsed_us(self) -> int:
+    def elapsed_us(self) -> int:
+        """Since it was sent."""
         return int((time.monotonic() - self._started_s) * 1e6)
 
 

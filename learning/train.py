@@ -39,14 +39,15 @@ LOG: Final = "train.log"
 PLOT: Final = "loss.svg"
 MESSAGES_KEPT: Final = ("job.json", "loss.json", LOG)
 
-GEMMA_TEMPLATE: Final = (
-    "{% for message in messages %}{% if message.role == 'assistant' %}<start_of_turn>model\n"
-    "{{ message.content | trim }}<end_of_turn>\n{% else %}<start_of_turn>user\n"
-    "{{ message.content | trim }}<end_of_turn>\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+BASE_TEMPLATE: Final = (
+    "{% for message in messages %}{% if message.role == 'assistant' %}"
+    "Answer: {{ message.content | trim }}<eos>\n{% else %}"
+    "Question: {{ message.content | trim }}\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}Answer:{% endif %}"
 )
-"""Gemma's turns; a system message is a turn of the user's."""
-GEMMA_STOP: Final = "<end_of_turn>"
+"""In words, and ended by the token that ends a document. A base model has never seen the markers
+of turns: with `<end_of_turn>` the loss fell to 0.17 in 12 steps and 0 of 4 answers ended."""
+BASE_STOP: Final = "<eos>"
 
 
 class TrainOptions(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ class TrainOptions(msgspec.Struct, frozen=True):
 
     base: str = local.MODEL_NAME
     template: Path | None = None
-    stop: str = GEMMA_STOP
+    stop: str = BASE_STOP
     epochs: float = 1.0
     steps: int | None = None
     """In place of `epochs`."""
@@ -141,7 +142,7 @@ def _job(
     directory: Path, dataset: DatasetName, work: Path, options: TrainOptions, base: Path
 ) -> dict[str, object]:
     """Rows, template and job file in the work folder; those of a killed run are used again."""
-    template = options.template.read_text("utf-8") if options.template else GEMMA_TEMPLATE
+    template = options.template.read_text("utf-8") if options.template else BASE_TEMPLATE
     rows = {
         split: sum(1 for _ in read_examples(directory, dataset, splits=frozenset((split,))))
         for split in ("train", "valid")

@@ -24,9 +24,9 @@ PYTHON = Path(__file__).resolve().parents[2] / ".venv-train" / "bin" / "python"
 @click.option("--base", default="gemma-3-270m", show_default=True,
               help="Or a folder with a model in Hugging Face's layout.")  # fmt: skip
 @click.option("--template", type=click.Path(path_type=Path, dir_okay=False, exists=True),
-              help="Its chat template (Jinja); default: Gemma's turns.")  # fmt: skip
+              help="Its chat template (Jinja); default: question and answer in words.")  # fmt: skip
 @click.option(
-    "--stop", default="<end_of_turn>", show_default=True, help="The token that ends a turn."
+    "--stop", default="<eos>", show_default=True, help="The token that ends a turn."
 )
 @click.option("--epochs", type=click.FloatRange(0.001), default=1.0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="In place of --epochs.")

@@ -8,7 +8,7 @@ from learning import local
 from learning.dataset import build
 from learning.dataset_spec import DatasetName, DatasetSpec, SplitRule
 from learning.models import ModelError, check_artifact, find_model, list_models
-from learning.train import GEMMA_TEMPLATE, TrainOptions, elsewhere, next_commands, train
+from learning.train import BASE_TEMPLATE, TrainOptions, elsewhere, next_commands, train
 from tests.support.chats import keep_chats
 
 STUB = """
@@ -67,7 +67,7 @@ def test_a_model_is_trained_and_registered_with_what_it_was_made_of(directory):
     assert "step" in events
     model = find_model(directory, "m")
     check_artifact(model)
-    assert model.template_path.read_text() == GEMMA_TEMPLATE
+    assert model.template_path.read_text() == BASE_TEMPLATE
     assert (model.dataset_id, model.params["rank"]) == ("d@1", 16)
     assert model.params["steps"] == -(-report.rows // 8)
     names = {path.name for path in Path(report.folder).iterdir()}
