@@ -50,7 +50,6 @@ COMPILED = (
     "proxy/framing.py",
     "proxy/heads.py",
     "proxy/judging.py",
-    "proxy/known_heads.py",
     "proxy/recording.py",
     "proxy/relay.py",
     "proxy/request_reader.py",

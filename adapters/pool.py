@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from .backend import Backend
-from .connection import BodySource, KnownHeads, Listener, ResponseHead, UpstreamConnection
+from .connection import BodySource, Listener, ResponseHead, UpstreamConnection
 from .errors import UpstreamError
 from .tls import TlsLayer
 
@@ -162,7 +162,6 @@ class Pool:
         self._loop = loop
         self._ssl_context = ssl_context
         self._idle: deque[UpstreamConnection] = deque()  # the longest idle first
-        self._known_heads: KnownHeads = {}
         self._calls: set[Call] = set()
         self._waiting: dict[Call, asyncio.TimerHandle] = {}  # in the order they came
         self.queue_s = 0.0
@@ -239,7 +238,7 @@ class Pool:
             share_s = (until_s - self._loop.time()) / (len(addresses) - index)
             if share_s <= 0:
                 break  # a TLS handshake took it all
-            connection = UpstreamConnection(self._became_idle, self._known_heads)
+            connection = UpstreamConnection(self._became_idle)
             try:
                 await self._open(connection, address, share_s)
             except (OSError, ValueError) as error:  # ssl's errors are these too

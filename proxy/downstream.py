@@ -16,9 +16,9 @@ from typing import Literal, Protocol, cast
 
 import httptools
 
-from adapters.known_head import cut
+from adapters.known_head import KnownHead, known_head
 
-from . import errors, known_heads
+from . import errors
 from .errors import DownstreamError
 from .framing import Refused, check_length
 from .heads import RequestHead
@@ -36,6 +36,9 @@ KEEP_ALIVE_S = 75.0
 LINGER_S = 1.0
 WRITE_STALL_S = 60.0
 """A client that takes nothing of what it was sent for so long is gone."""
+
+_STAYS_OPEN = frozenset({b"keep-alive"})
+_NEVER_KNOWN = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 Phase = Literal["idle", "header", "body", "serving", "lingering", "closing"]
 TIMEOUTS_S: dict[Phase, float] = {
@@ -75,7 +78,10 @@ class Server(Protocol):
     """What the connection needs of the data plane."""
 
     body_bytes_max: int
-    known_heads: dict[bytes, RequestHead]
+
+    @property
+    def wiring(self) -> object:
+        """Another one where heads are to be read anew."""
 
     def open(self, client: "DownstreamProtocol", head: RequestHead) -> Served: ...
     def connected(self, client: "DownstreamProtocol") -> None: ...
@@ -88,12 +94,13 @@ class DownstreamProtocol(asyncio.Protocol):
     __slots__ = (
         "_current",
         "_drops_rest",
+        "_head_before",
         "_is_lost",
         "_is_paused",
         "_is_reading_paused",
         "_is_serving",
-        "_known_key",
-        "_length_at",
+        "_known",
+        "_known_wiring",
         "_loop",
         "_owes_continue",
         "_phase",
@@ -127,8 +134,10 @@ class DownstreamProtocol(asyncio.Protocol):
         self._is_paused = False
         self._is_lost = False
         self._is_serving = False
-        self._known_key: bytes | None = None
-        self._length_at = 0
+        self._known: KnownHead | None = None
+        self._head_before: RequestHead | None = None
+        """What was read of `_known`, once it was found good."""
+        self._known_wiring: object = None
         self._owes_continue = False
         self.closes = False
         """The connection closes behind the answer being given."""
@@ -270,9 +279,8 @@ class DownstreamProtocol(asyncio.Protocol):
         check_length(head, self._reader.body_bytes_max)
         if current.streams_body:
             return self._stream(cast(Streamed, current), head)
-        if self._known_key is not None:
-            known_heads.remember(self._server.known_heads, self._known_key, head)
-            self._known_key = None
+        if self._known is not None and self._head_before is None:
+            self._keep_head(head)
         self._owes_continue = b"expect" in head.fields and not head.is_http_10
         if self._owes_continue and not self._queue:
             self._say_continue()
@@ -303,24 +311,32 @@ class DownstreamProtocol(asyncio.Protocol):
     # -- inside: reading ----------------------------------------------------------------------
 
     def _take_known(self, data: bytes) -> bool:
-        """Serve a request that is here whole and whose head was parsed and checked before."""
-        self._known_key = None
-        found = cut(data, self._length_at)
-        if found is None:
+        """Serve a request that is here whole and has the head of the one before."""
+        head, known = self._head_before, self._known
+        if head is None or known is None or self._known_wiring is not self._server.wiring:
+            self._await_head(data)
             return False
-        key, length, body_start, self._length_at = found
-        head = self._server.known_heads.get(key)
-        if head is None:
-            self._known_key = key
-            return False
-        body = data[body_start:]
-        if len(body) != length or length > self._server.body_bytes_max:
+        body = known.body_of(data)
+        if body is None or len(body) > self._server.body_bytes_max:
+            self._await_head(data)
             return False
         self._enter("serving")
         served = self._server.open(self, head)
         self._enqueue(served, head, body if served.keeps_body else b"")
         self._serve_front()
         return True
+
+    def _await_head(self, data: bytes) -> None:
+        """The parser reads on; what it finds good at the beginning of `data` will be known."""
+        self._head_before = None
+        self._known = known_head(data)
+        self._known_wiring = self._server.wiring
+
+    def _keep_head(self, head: RequestHead) -> None:
+        if is_repeatable(head):
+            self._head_before = head
+        else:
+            self._known = None  # nor is the one behind it in the same read, which is another's
 
     def _read(self, data: bytes) -> None:
         if self._streamed is None:
@@ -341,7 +357,7 @@ class DownstreamProtocol(asyncio.Protocol):
         """Serve a request whose body is still to come; it asks for it when it wants it."""
         self._current = None
         self._streamed = streamed
-        self._known_key = None  # a known head's body is taken whole
+        self._known = None  # a known head's body is taken whole
         self._owes_continue = b"expect" in head.fields and not head.is_http_10
         self._reader.streams_body = True
         self._enter("body")
@@ -478,6 +494,13 @@ class DownstreamProtocol(asyncio.Protocol):
             self._watch_writing()
         else:
             self.abort()
+
+
+def is_repeatable(head: RequestHead) -> bool:
+    """Whether a head says nothing about its own connection but that it stays open."""
+    if head.is_http_10 or not head.keeps_alive or head.connection_named - _STAYS_OPEN:
+        return False
+    return not any(name in _NEVER_KNOWN for name in head.fields)
 
 
 def _nameless_head(target: bytes) -> RequestHead:

@@ -71,7 +71,6 @@ class DataPlane:
         self.world = World(Learned())
         self.watch = Watch(loop, worker=worker, on_change=self._take_unavailable)
         self.body_bytes_max = 0
-        self.known_heads: dict[bytes, RequestHead] = {}
         self.admission = Admission(loop)
         self.is_ready = False
         self.date = b""
@@ -116,7 +115,6 @@ class DataPlane:
         self._is_configured = True
         self.body_bytes_max = configuration.limits.body_bytes
         self.admission.configure(configuration.limits)
-        self.known_heads.clear()  # a path may be served in another way from now on
         if before is not None:
             before.close_pools_not_in(self.wiring)
 

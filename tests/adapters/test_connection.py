@@ -11,9 +11,7 @@ from adapters.connection import (
     HEAD_BYTES_MAX,
     HEADERS_MAX,
     INFORMATIONAL_MAX,
-    KNOWN_HEADS_MAX,
     UNSEEN_BYTES_MAX,
-    KnownHeads,
     ResponseHead,
     UpstreamConnection,
 )
@@ -42,8 +40,7 @@ class Opened:
 
     def __init__(self) -> None:
         self.idle = 0
-        self.known_heads: KnownHeads = {}
-        self.connection = UpstreamConnection(self._on_idle, self.known_heads)
+        self.connection = UpstreamConnection(self._on_idle)
 
     def _on_idle(self, connection: UpstreamConnection) -> None:
         assert connection is self.connection
@@ -82,7 +79,6 @@ async def test_a_head_seen_before_serves_the_next_answer() -> None:
     with ScriptedUpstream(script) as upstream:
         async with opened_to(upstream) as opened:
             first = await opened.ask().end()
-            assert len(opened.known_heads) == 1
             second = await opened.ask().end()
     assert (first.body, second.body) == (b'{"a":1}', b'{"b":22}')
     assert second.is_whole
@@ -91,7 +87,6 @@ async def test_a_head_seen_before_serves_the_next_answer() -> None:
 
 
 NEVER_KNOWN: list[list[Step]] = [
-    [OK + b"connection: close\r\ncontent-length: 1\r\n\r\na"],
     [OK + b"x-request-id: req_1\r\ncontent-length: 1\r\n\r\na"],
     [drip(OK + b"content-length: 1\r\n\r\na")],
     [b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"content-length: 1\r\n\r\na"],
@@ -102,12 +97,14 @@ NEVER_KNOWN: list[list[Step]] = [
 
 @pytest.mark.parametrize("script", NEVER_KNOWN)
 @on_uvloop
-async def test_what_may_differ_next_time_is_not_remembered(script: list[Step]) -> None:
-    with ScriptedUpstream([request, *script]) as upstream:
+async def test_what_may_differ_next_time_is_read_anew(script: list[Step]) -> None:
+    with ScriptedUpstream([request, *script, request, *script]) as upstream:
         async with opened_to(upstream) as opened:
-            heard = await opened.ask().end()
-    assert heard.is_whole
-    assert opened.known_heads == {}
+            first = await opened.ask().end()
+            second = await opened.ask().end()
+    assert first.is_whole
+    assert second.is_whole
+    assert first.head is not second.head
 
 
 @pytest.mark.parametrize("sent", [b"ab", b"a", b""])
@@ -121,18 +118,6 @@ async def test_a_known_head_with_another_body_than_it_says_goes_to_the_parser(se
     assert heard.body == sent[:1]
     assert heard.is_whole is bool(sent)
     assert opened.idle == 1 + (sent == b"a")
-
-
-@on_uvloop
-async def test_the_heads_remembered_are_bounded() -> None:
-    count = KNOWN_HEADS_MAX + 2
-    answers = [OK + b"date: %d\r\ncontent-length: 1\r\n\r\na" % one for one in range(count)]
-    script: list[Step] = [step for answer in answers for step in (request, answer)]
-    with ScriptedUpstream(script) as upstream:
-        async with opened_to(upstream) as opened:
-            for _ in range(count):
-                await opened.ask().end()
-    assert 0 < len(opened.known_heads) <= KNOWN_HEADS_MAX
 
 
 # -- good answers ---------------------------------------------------------------------------
@@ -496,7 +481,7 @@ class Quiet(asyncio.Transport):
 
 
 def test_pausing_a_closed_connection_is_harmless() -> None:
-    connection = UpstreamConnection(lambda connection: None, {})
+    connection = UpstreamConnection(lambda connection: None)
     connection.pause_reading()
     connection.resume_reading()
     connection.abort()

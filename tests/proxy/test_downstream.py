@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import pytest
 
@@ -395,7 +395,7 @@ def test_an_upload_that_paused_reading_stays_paused_while_answers_go_out() -> No
 
     class Server:
         body_bytes_max = 100
-        known_heads: ClassVar[dict[bytes, RequestHead]] = {}
+        wiring = None
 
         def open(self, client: object, head: RequestHead) -> Waiting:
             return Waiting()
