@@ -32,9 +32,9 @@ class Counting:
     """The counters of one worker, since its start."""
 
     def __init__(self) -> None:
-        self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._requests: dict[tuple[str, str, str], int] = {}
         self._errors: defaultdict[str, int] = defaultdict(int)
-        self._attempts: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._attempts: dict[tuple[str, str, str], int] = {}
         self._unrecorded: defaultdict[str, int] = defaultdict(int)
         self._served: defaultdict[str, _Served] = defaultdict(_Served)
         self._overhead = [0] * (len(OVERHEAD_BOUNDS_US) + 1)
@@ -43,7 +43,8 @@ class Counting:
 
     def request(self, record: RequestRecord) -> None:
         """A recordable request has ended."""
-        self._requests[record.backend or "", record.route or "", record.status] += 1
+        key = (record.backend or "", record.route or "", record.status)
+        self._requests[key] = self._requests.get(key, 0) + 1
         if record.error_type is not None:
             self._errors[record.error_type] += 1
         if record.labels_ignored:
@@ -55,7 +56,8 @@ class Counting:
     def attempt(self, attempt: Attempt) -> None:
         """A backend has answered or failed."""
         name = attempt.backend.name
-        self._attempts[name, attempt.kind, attempt.failure or "ok"] += 1
+        key = (name, attempt.kind, attempt.failure or "ok")
+        self._attempts[key] = self._attempts.get(key, 0) + 1
         served, usage = self._served[name], attempt.reader.usage
         served.input_tokens += usage.prompt or 0
         served.output_tokens += usage.completion or 0

@@ -38,6 +38,7 @@ EARLY_WRITE_BYTES: Final = 1 << 20  # a turn with large bodies writes before it 
 SYNC_EVERY_S: Final = 0.1  # what a power cut may take in `process`
 SYNC_AFTER_ERROR_S: Final = 1.0
 SYNC_TRIES: Final = 2
+_REQUEST: Final = Kind.REQUEST  # looked up once: an enum's member costs more than a record's
 MAIMED_MAX: Final = 10_000  # answers with a lost part; beyond, the oldest is forgotten
 
 
@@ -71,6 +72,9 @@ class Journal:
         self._answers_anyway = on_error == "fail_open"
         self._encode = msgspec.msgpack.Encoder().encode
         self._counters = JournalCounters()
+        self._written = 0
+        self._bytes_written = 0
+        self._queue_bytes = 0
         self._entries: list[Entry] = []
         self._entries_bytes = 0
         self._unsynced: list[Entry] = []
@@ -95,6 +99,9 @@ class Journal:
     def counters(self) -> JournalCounters:
         """A snapshot."""
         counts = msgspec.structs.replace(self._counters)
+        counts.written = self._written
+        counts.bytes_written = self._bytes_written
+        counts.queue_bytes = self._queue_bytes
         counts.segments = self._writer.segments
         counts.write_errors = self._writer.errors
         counts.last_error = self._writer.last_error
@@ -117,7 +124,7 @@ class Journal:
         except (ValueError, OverflowError, TypeError) as error:  # lone surrogates, huge numbers
             self._writer.last_error = f"encode {record.id}: {error}"
             payload = b""
-        entry = Entry(Kind.REQUEST, payload, release, record.id)
+        entry = Entry(_REQUEST, payload, release, record.id)
         if not payload or (self._maimed and record.id in self._maimed):
             self._maimed.pop(record.id, None)
             self._lose(entry, is_queued=False)
@@ -159,9 +166,11 @@ class Journal:
         error = self._synchroniser.close()
         unsynced = self._syncing + self._unsynced
         self._syncing, self._unsynced = [], []
-        settle = self._confirm if error is None else self._lose
+        if error is None:
+            self._confirm(unsynced)
+            unsynced = []
         for entry in unsynced:
-            settle(entry)
+            self._lose(entry)
         done, self._done = self._done, []
         for release, is_kept in done:
             self._call(release, is_kept)
@@ -170,10 +179,10 @@ class Journal:
 
     def _queue(self, entry: Entry) -> None:
         size = len(entry.payload)
-        if size > PAYLOAD_BYTES_MAX or self._counters.queue_bytes + size > QUEUE_BYTES_MAX:
+        if size > PAYLOAD_BYTES_MAX or self._queue_bytes + size > QUEUE_BYTES_MAX:
             self._lose(entry, is_queued=False)
         else:
-            self._counters.queue_bytes += size
+            self._queue_bytes += size
             self._entries_bytes += size
             self._entries.append(entry)
             if self._entries_bytes > EARLY_WRITE_BYTES:
@@ -199,9 +208,10 @@ class Journal:
         if reported:
             self._gap_records -= reported if kept else 0
             entries, kept = entries[1:], max(0, kept - 1)
-        confirm = self._unsynced.append if self._waits_for_sync else self._confirm
-        for entry in entries[:kept]:
-            confirm(entry)
+        if self._waits_for_sync:
+            self._unsynced += entries[:kept]
+        else:
+            self._confirm(entries[:kept])
         for entry in entries[kept:]:
             self._lose(entry)
 
@@ -209,21 +219,23 @@ class Journal:
         event = EventRecord(time.time_ns() // 1000, GAP_EVENT, self._worker, records, "disk")
         return Entry(Kind.EVENT, self._encode(event))
 
-    def _confirm(self, entry: Entry) -> None:
-        """`entry` is as safe as was asked for."""
-        size = len(entry.payload)
-        self._counters.queue_bytes -= size
-        self._counters.bytes_written += size
-        if entry.kind is Kind.REQUEST:
-            self._counters.written += 1
-        if entry.release is not None:
-            self._done.append((entry.release, True))
+    def _confirm(self, entries: Sequence[Entry]) -> None:
+        """`entries` are as safe as was asked for."""
+        size = 0
+        for entry in entries:
+            size += len(entry.payload)
+            if entry.kind is _REQUEST:
+                self._written += 1
+            if entry.release is not None:
+                self._done.append((entry.release, True))
+        self._queue_bytes -= size
+        self._bytes_written += size
 
     def _lose(self, entry: Entry, *, is_queued: bool = True) -> None:
         """`entry` could not be kept: count it, and let `on_error` decide about the answer."""
         counters = self._counters
         if is_queued:
-            counters.queue_bytes -= len(entry.payload)
+            self._queue_bytes -= len(entry.payload)
         if entry.kind is Kind.PART:
             counters.parts_dropped += 1
             self._maim(entry.owner)
@@ -273,8 +285,7 @@ class Journal:
         batch, self._syncing = self._syncing, []
         if error is None:
             self._sync_failures = 0
-            for entry in batch:
-                self._confirm(entry)
+            self._confirm(batch)
         else:
             self._counters.sync_errors += 1
             self._sync_failures += 1
