@@ -87,6 +87,7 @@ class Upload:
         """It is whole."""
         self.is_whole = True
         self.moved_s = monotonic()
+        self._client.resume_reading()  # what comes now is another request, or word that it left
         if self._is_open and not self._held:
             self._finish()
 

@@ -69,6 +69,16 @@ def test_a_client_is_not_read_while_too_much_waits(ends: Ends) -> None:
     assert ends.is_read
 
 
+def test_a_client_is_read_again_once_its_body_is_whole(ends: Ends) -> None:
+    body = upload(ends)
+    body.take(b"x" * (HELD_BYTES_MAX + 1))
+    assert not ends.is_read
+    body.end()
+    assert ends.is_read  # behind it stands the next request on the connection
+    body.opened()
+    assert (len(ends.sent), ends.is_all) == (HELD_BYTES_MAX + 1, True)
+
+
 def test_a_backend_that_takes_no_more_pauses_the_client(ends: Ends) -> None:
     ends.full_at = 3
     body = upload(ends)
