@@ -4,6 +4,8 @@
 rendered when a configuration is wired; `prepare` then makes the bytes of one request.
 """
 
+from urllib.parse import unquote_to_bytes
+
 import pointsman
 
 from .adapter import Prepared, Wanted
@@ -70,12 +72,23 @@ class Target:
         if located is None:
             located = b"%b %b" % (method, self._lies_at(path))
         if query and b"?" in located:
-            query = b"&" + query[1:]
+            query = _beside(located.partition(b"?")[2], query)
         return b"%b%b%b" % (located, query, self._fixed_lines)
 
     def _lies_at(self, path: bytes) -> bytes:
         """Where an API's path lies on this server."""
         return self._locate(self.backend, path.removeprefix(VERSION).decode("latin-1")).encode()
+
+
+def _beside(own: bytes, query: bytes) -> bytes:
+    """The client's query behind a server's `own`: what that names is the operator's to say."""
+    names = {_name(pair) for pair in own.split(b"&")}
+    pairs = query[1:].split(b"&")
+    return b"".join(b"&" + pair for pair in pairs if pair and _name(pair) not in names)
+
+
+def _name(pair: bytes) -> bytes:
+    return unquote_to_bytes(pair.partition(b"=")[0]).lower()
 
 
 def _fixed_lines(backend: Backend, credentials: tuple[tuple[bytes, bytes], ...]) -> bytes:

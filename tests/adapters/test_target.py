@@ -31,3 +31,11 @@ def test_a_clients_query_joins_one_of_the_servers_own() -> None:
     assert azure.start(b"POST", b"/v1/chat/completions").startswith(b"POST " + path + b" HTTP/1.1")
     start = azure.start(b"POST", b"/v1/chat/completions", b"?a=b")
     assert start.startswith(b"POST " + path + b"&a=b HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("name", [b"api-version", b"API-Version", b"api%2Dversion"])
+def test_a_client_does_not_say_what_the_operator_has_said(name: bytes) -> None:
+    azure = target(adapter="azure", path_prefix="", own="2024-10-21", model="dep")
+    query = b"?" + name + b"=2020-01-01&a=b"
+    line = azure.start(b"GET", b"/v1/files", query).partition(b" HTTP/1.1")[0]
+    assert line == b"GET /openai/files?api-version=2024-10-21&a=b"
