@@ -1,6 +1,7 @@
 """The proxy's own sections: where it listens, who may enter, how much it takes."""
 
 import ipaddress
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ IN_FLIGHT = 20_000
 IN_FLIGHT_MAX = 1_000_000
 QUEUE_MAX_S = 0.1
 """Who waits longer is better told so: clients come back by themselves."""
+_PATH = re.compile(r"/v1/[-\w.~:@!$&'()+,;=/]*\*?", re.ASCII)
+"""Of a path that passes through: what `passage.checked_path` leaves as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +281,7 @@ def _host(node: Node) -> str:
 
 def _path(node: Node) -> str:
     path = decoding.text(node)
-    is_plain = path.startswith("/v1/") and "*" not in path[:-1]
-    if not is_plain or "//" in path or "/." in path or "?" in path or "%" in path:
+    is_plain = _PATH.fullmatch(path) and "//" not in path and "/." not in path
+    if not is_plain or path.endswith("/"):  # no request has such a path
         raise ValueError(f"{path!r} is not a path; write /v1/files or /v1/files*")
     return path

@@ -178,7 +178,10 @@ class Passing:
     @property
     def shape(self) -> Shape:
         """How errors of ours are written for this client."""
-        return "openai" if self.attempt is None else self.attempt.target.protocol
+        if self.attempt is not None:
+            return self.attempt.target.protocol
+        backend = self.passage.backend
+        return "openai" if backend is None else self.wiring.targets[backend].protocol
 
     # -- to the backend -----------------------------------------------------------------------
 
@@ -275,7 +278,8 @@ class Passing:
     def _cut(self, failure: str, status: Status) -> None:
         """The client has some of the answer: the connection ends without a clean end."""
         self._is_cut = True
-        self._end(status, http_status=200, error_type=failure)
+        assert self.attempt is not None
+        self._end(status, http_status=self.attempt.status, error_type=failure)
 
     def _answer(
         self,

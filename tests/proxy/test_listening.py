@@ -15,6 +15,7 @@ from proxy.listening import (
     load_listen,
     load_passthrough,
 )
+from proxy.passage import checked_path
 
 
 def node(text: str) -> Node:
@@ -132,7 +133,11 @@ def test_reads_passthrough_paths() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/files", "/v1/*/x", "/v1/../x", "/v1//x", "/v1/%2e", "/v1/x?a=b", "v1/files"]
+    "path",
+    [
+        *("/files", "/v1/*/x", "/v1/../x", "/v1//x", "/v1/%2e", "/v1/x?a=b", "v1/files"),
+        *("/v1/", "/v1/files/", "/v1/a b", "/v1/é", "/v1/a#b", "/v1/**"),
+    ],
 )
 def test_refuses_passthrough_paths_that_are_not_plain(path: str) -> None:
     findings = Findings()
@@ -140,6 +145,16 @@ def test_refuses_passthrough_paths_that_are_not_plain(path: str) -> None:
         node(f'[{{path: "{path}", backend: a}}]'), findings=findings, backends={"a": 1}
     )
     assert "path" in str(findings.errors[0])
+
+
+@pytest.mark.parametrize("path", ["/v1/a-b_c.d~e", "/v1/a:b@c/$d&e'f(g)+h,i;j=k!"])
+def test_a_path_that_is_taken_is_one_that_requests_may_have(path: str) -> None:
+    findings = Findings()
+    load_passthrough(
+        node(f'[{{path: "{path}", backend: a}}]'), findings=findings, backends={"a": 1}
+    )
+    assert findings.errors == []
+    assert checked_path(path.encode()) == path.encode()
 
 
 def test_names_the_nearest_backend_of_a_passthrough() -> None:

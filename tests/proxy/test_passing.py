@@ -330,6 +330,25 @@ def test_a_download_that_is_cut_does_not_end_cleanly(tmp_path: Path, rest: list[
         assert plane.only_record().record.status == "upstream_cut"
 
 
+def test_a_cut_answer_is_recorded_with_the_status_it_had(tmp_path: Path) -> None:
+    said = response(b"half", status="201 Created").replace(
+        b"content-length: 4", b"content-length: 9"
+    )
+    with passing(tmp_path, [take, said, fin]) as (_, plane):
+        assert ask(plane, asked("POST", FILES, body=b"abc")).status == 201
+        assert plane.only_record().ended == ("upstream_cut", False, 201, "cut")
+
+
+def test_a_refusal_is_written_as_the_backends_clients_read_it(tmp_path: Path) -> None:
+    claude = "adapter: anthropic, model: m, base_url: 'http://127.0.0.1:1'"
+    rules = 'passthrough: [{path: "/v1/messages/batches*", backend: c}]'
+    text = config("  default: {candidates: [c]}", top=rules, c=claude)
+    with Plane(tmp_path, text) as plane:
+        raw = asked("POST", "/v1/messages/batches", "Content-Encoding: gzip", body=b"abc")
+        told = json.loads(ask(plane, raw).body)
+        assert (told["type"], told["error"]["type"]) == ("error", "invalid_request_error")
+
+
 def test_a_download_shorter_than_it_said_is_cut(tmp_path: Path) -> None:
     said = response(b"half").replace(b"content-length: 4", b"content-length: 9")
     with passing(tmp_path, [take, said, fin]) as (_, plane):
