@@ -11,9 +11,9 @@ import msgspec
 
 from .facts import BackendFacts
 from .inquiry import LatencyQuestion
-from .words import LatencyLimit, Require, Route
+from .words import Hedge, LatencyLimit, Require, Route
 
-StepName = Literal["ask", "escalate", "fallback"]
+StepName = Literal["ask", "hedge", "escalate", "fallback"]
 
 QUANTILE_DEFAULT = 0.95
 """Ranks `fastest` where no `require.latency` names a quantile: budgets are about tails."""
@@ -51,6 +51,8 @@ class CompiledRoute(msgspec.Struct, frozen=True):
     """Of `on_failure` and no candidates: taken where every candidate is out of order."""
     machines: tuple[str, ...] = ()
     """Candidates priced by the hour: what one request costs there depends on the load."""
+    hedge_after: tuple[LatencyQuestion, LatencyQuestion] | None = None
+    """When a second attempt is due: by the first token, and by the whole answer."""
 
 
 MatchedBy = Literal["name", "match", "backend", "default"]
@@ -81,6 +83,7 @@ def compile_route(route: Route, backends: Mapping[str, BackendFacts]) -> Compile
         plans={name: _plan(route, name) for name in (*names, *fallbacks)},
         fallbacks=tuple(CompiledCandidate(name, backends[name], False) for name in fallbacks),
         machines=tuple(name for name in names if _is_machine(backends[name])),
+        hedge_after=_hedge_after(route.hedge),
     )
 
 
@@ -127,6 +130,13 @@ def _question(limit: LatencyLimit | None) -> LatencyQuestion:
     return LatencyQuestion(limit.of, limit.quantile, limit.budget_s)
 
 
+def _hedge_after(hedge: Hedge | None) -> tuple[LatencyQuestion, LatencyQuestion] | None:
+    if hedge is None or hedge.after_quantile is None:
+        return None
+    quantile = hedge.after_quantile
+    return LatencyQuestion("first_token", quantile, None), LatencyQuestion("total", quantile, None)
+
+
 def _surest(route: Route, reference: str | None) -> tuple[str, ...]:
     named = [reference] if reference else []
     if route.escalate is not None:
@@ -136,6 +146,8 @@ def _surest(route: Route, reference: str | None) -> tuple[str, ...]:
 
 def _plan(route: Route, chosen: str) -> tuple[PlanStep, ...]:
     steps = [PlanStep("ask", chosen, "first")]
+    if route.hedge is not None:
+        steps.append(_hedge(route, route.hedge, chosen))
     if route.escalate is not None and route.confidence is not None:
         steps += _escalations(route, chosen)
     steps += [
@@ -143,6 +155,16 @@ def _plan(route: Route, chosen: str) -> tuple[PlanStep, ...]:
         for backend in _others(route.on_failure, chosen)
     ]
     return tuple(steps)
+
+
+def _hedge(route: Route, hedge: Hedge, chosen: str) -> PlanStep:
+    """Which candidate it will be is for that moment to say; the first other one stands here."""
+    if hedge.after_quantile is not None:
+        after = f"its own {quantile_word(hedge.after_quantile)}"
+    else:
+        after = span_word(hedge.after_s or 0.0)
+    backend = next(iter(_others(route.candidates, chosen)), chosen)
+    return PlanStep("hedge", backend, f"nothing of the answer after {after}; next eligible first")
 
 
 def _escalations(route: Route, chosen: str) -> list[PlanStep]:

@@ -113,6 +113,32 @@ def decide(
     )
 
 
+def alternative(
+    match: RouteMatch,
+    features: Features,
+    world: World,
+    *,
+    besides: str,
+    unavailable: Mapping[str, str],
+) -> Candidate | None:
+    """The candidate to be chosen were `besides` not there; None where no other one is eligible."""
+    left_out = {**unavailable, besides: "asked already"}
+    without = World(world.learned, world.in_flight, left_out, world.certified)
+    prompt_bytes = rounded_bytes(features.prompt_bytes)
+    choice = _choice(match, features.task, prompt_bytes, output_max(features), without, {})
+    for candidate in choice.candidates:
+        name = candidate.backend
+        if name == choice.chosen and name != besides and candidate.eligible:
+            return candidate if name in match.route.candidates else None
+    return None
+
+
+def output_max(features: Features) -> int | None:
+    """The client's limit on output tokens, of all choices together."""
+    limit = features.max_tokens
+    return None if limit is None else limit * features.choices
+
+
 def _is_touched(compiled: CompiledRoute, unavailable: Mapping[str, str]) -> bool:
     """Whether a backend of this route is out of order: one of another changes nothing here."""
     return any(candidate.backend in unavailable for candidate in compiled.candidates)

@@ -26,6 +26,8 @@ from .words import ConfidenceRule, Escalate, Route
 
 ATTEMPTS_MAX = 3
 RETRIES_MAX = 2
+HEDGE_LOST = "hedge_lost"
+"""The failure of an attempt that was aborted because the other answer of two was first."""
 BACKOFF_FIRST_S = 0.025
 BACKOFF_GROWTH = 4.0
 BACKOFF_MAX_S = 0.25
@@ -64,6 +66,12 @@ def next_step(
     return _after_failure(
         decision, outcomes, time_left_s, Upstream(unavailable, upstream.unaffordable)
     )
+
+
+def is_awaited(route: Route, answer: Outcome, backend: str) -> bool:
+    """Whether an answer in doubt waits for `backend`, asked already: it would be asked next."""
+    is_doubted = _doubt(route.confidence, answer) is not None
+    return is_doubted and _target(route.escalate, (answer,), ()) == backend
 
 
 def out_of_order(route: Route, unavailable: Mapping[str, str]) -> Mapping[str, str]:
@@ -117,7 +125,8 @@ def _target(
         return None
     if sum(outcome.kind == "escalation" for outcome in outcomes) >= escalate.max_steps:
         return None
-    passed_over = {outcome.backend for outcome in outcomes}.union(unavailable)
+    passed_over = {outcome.backend for outcome in outcomes if outcome.failure != HEDGE_LOST}
+    passed_over.update(unavailable)
     return next((name for name in escalate.to if name not in passed_over), None)
 
 
@@ -147,8 +156,8 @@ def _best_answer(outcomes: Sequence[Outcome]) -> int | None:
 def _after_failure(
     decision: Decision, outcomes: Sequence[Outcome], time_left_s: float, upstream: Upstream
 ) -> Step:
-    index, last = len(outcomes) - 1, outcomes[-1]
-    barrier = _barrier(outcomes, time_left_s)
+    index, last = _deciding(outcomes), outcomes[-1]
+    barrier = _barrier(outcomes, outcomes[index], time_left_s)
     if barrier is not None:
         return GiveUp(index, barrier)
     fallback = _fallback(decision, outcomes, upstream)
@@ -166,9 +175,14 @@ def _after_failure(
     return GiveUp(index, f"{_fault(last)}, {left}", is_broke)
 
 
-def _barrier(outcomes: Sequence[Outcome], time_left_s: float) -> str | None:
+def _deciding(outcomes: Sequence[Outcome]) -> int:
+    """The failure that counts: the last, but of two attempts at once the one that is final."""
+    last = len(outcomes) - 1
+    return next((index for index in range(last) if _is_final(outcomes[index])), last)
+
+
+def _barrier(outcomes: Sequence[Outcome], last: Outcome, time_left_s: float) -> str | None:
     """Why nothing may follow a failure."""
-    last = outcomes[-1]
     if last.is_visible:
         return "part of the answer has reached the client"
     if last.failure == "client_gone":

@@ -14,7 +14,6 @@ UNBUILT = frozenset(
         "judge",
         "accept: calibrated",
         "hold: tokens",
-        "hedge",
         "shadow",
         "canary",
         "sticky: conversation",

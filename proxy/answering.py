@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from . import errors
+from . import errors, hedging
 from .attempt import Attempt
 from .errors import Shape
 from .heads import LAST_CHUNK, Header, chunk, header_lines, response_head
@@ -150,6 +150,8 @@ def measure_overhead(exchange: "Exchange") -> None:
     elapsed_s = monotonic() - exchange.arrival_s
     for attempt in exchange.attempts:
         elapsed_s -= attempt.waited_s
+    if exchange.race is not None:
+        elapsed_s += hedging.overlap_s(exchange.attempts)
     exchange.overhead_us = max(0, int(elapsed_s * 1e6))
 
 

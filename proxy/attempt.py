@@ -126,6 +126,11 @@ class Attempt:
             if self._call is not None:
                 self._call.abort()
 
+    def lose(self, failure: str) -> None:
+        """Reset it because the other of two attempts was first; nothing of it is an answer."""
+        self.abort(failure, "another attempt was answered first")
+        self.is_innocent, self._body = True, []
+
     def let_go(self) -> None:
         """Drop what it points at: exchange, attempt and call form a cycle, and leaving those to
         the garbage collector cost a tenth of all time and emptied the processor's caches."""
@@ -331,9 +336,7 @@ class Attempt:
 
     def _pass_piece(self, data: bytes) -> None:
         """A piece of an answer too large to be held; its last bytes may still be read."""
-        self._tail = (
-            (self._tail + data)[-TAIL_BYTES:] if len(data) < TAIL_BYTES else data[-TAIL_BYTES:]
-        )
+        self._tail = (data if len(data) >= TAIL_BYTES else self._tail + data)[-TAIL_BYTES:]
         self._owner.attempt_streams(self, data)
 
     def _end_of_whole(self) -> None:

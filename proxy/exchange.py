@@ -22,7 +22,7 @@ from policies.steps import next_step
 from telemetry.ids import new_id
 from telemetry.record import CaptureLevel, Status
 
-from . import errors, failures
+from . import errors, failures, hedging
 from .answering import (
     answer_head,
     clean_request_id,
@@ -68,6 +68,8 @@ class Exchange:
     request: Any = None
     """What `endpoint.parse` made of the body."""
     attempt: Attempt | None = None
+    race: hedging.Race | None = None
+    """On a route that may send a request twice."""
     deadline_s = NEVER_S
     attempt_until_s = NEVER_S
     _timer: asyncio.TimerHandle | None = None
@@ -156,6 +158,7 @@ class Exchange:
         if attempt is not None:
             attempt.abort("client_gone", "the client went away")
             self.plane.attempt_ended(attempt)
+        hedging.drop_rival(self, "client_gone", "the client went away")
         won = attempt if attempt is not None and attempt.has_streamed else None
         self._end("client_gone", http_status=None, error_type="client_gone", won=won)
 
@@ -180,6 +183,7 @@ class Exchange:
             return
         if self.attempt is not None:
             self.attempt.abort("internal", "a defect of the proxy")
+        hedging.drop_rival(self, "internal", "a defect of the proxy")
         if self.head_sent_s is None:
             self._answer_error(errors.internal(), "error", None)
         else:
@@ -252,6 +256,8 @@ class Exchange:
         if decision.chosen is None:
             self.refuse(errors.no_backend(decision.reason))
         else:
+            if route.hedge is not None:
+                hedging.prepare(self, match)
             self._ask(decision.chosen, "primary")
 
     def _set_capture(self, level: CaptureLevel) -> None:
@@ -296,10 +302,13 @@ class Exchange:
             if attempt.failure is None:
                 judge_answer(self, attempt)
             self.plane.attempt_ended(attempt)
-            if attempt.has_streamed:
-                self._end_stream(attempt)
+            decisive = attempt if self.race is None else hedging.ended(self, self.race, attempt)
+            if decisive is None:
+                self._arm()
+            elif decisive.has_streamed:
+                self._end_stream(decisive)
             else:
-                self.outcomes.append(attempt.outcome())
+                self.outcomes.append(decisive.outcome())
                 self._next()
         except Exception as error:  # noqa: BLE001 - the boundary of one request
             self.plane.crashed(self, error)
@@ -314,10 +323,11 @@ class Exchange:
             elapsed_s=now_s - self.arrival_s,
             upstream=self.plane.watch.upstream(has_failed=self.outcomes[-1].failure is not None),
         )
+        attempts = hedging.as_ended(self.attempts, self.race)
         if isinstance(step, Accept):
-            self._answer(self.attempts[step.index])
+            self._answer(attempts[step.index])
         elif isinstance(step, GiveUp):
-            self.give_up(self.attempts[step.index], is_broke=step.is_broke)
+            self.give_up(attempts[step.index], is_broke=step.is_broke)
         else:
             self.attempt = None
             self.attempt_until_s = now_s + step.delay_s + step.time_left_s
@@ -355,6 +365,8 @@ class Exchange:
         self.tape.add(data)
         self.last_write_s = attempt.last_byte_s
         if self.head_sent_s is None:
+            if self.race is not None:
+                hedging.won(self, self.race, attempt)
             head = answer_head(self, attempt, length=None)
             self.head_sent_s = monotonic()
             self._arm()

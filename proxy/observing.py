@@ -2,16 +2,21 @@
 
 Every attempt teaches, not only the one that won. An attempt that ran into a time limit counts
 with the time it took, for it would have taken longer still; one that failed at once says
-nothing about speed, and one whose client left says nothing about its end. What was not decided
+nothing about speed, and one whose client left says nothing about its end. The first of two
+attempts at once, aborted for the other, had waited longest: it counts so too, or a backend whose
+slow answers are cut off would look faster by the day. What was not decided
 (passed through, fetched by its id) or no model's answer (tokens counted) teaches nothing either.
 """
 
 from collections.abc import Iterator
 
+import msgspec
+
 from pointsman.tokens import Usage
 from policies.features import parse_chat
 from policies.learned import Observation
 from policies.request import RequestError
+from policies.steps import HEDGE_LOST
 from telemetry.record import AttemptRecord, RequestRecord
 
 from .endpoints import ENDPOINTS
@@ -29,6 +34,8 @@ def observations(record: RequestRecord) -> Iterator[Observation]:
     for attempt in record.attempts:
         if attempt.error_type is None or attempt.error_type == TOO_SLOW:
             yield _observation(record, attempt, prompt_bytes)
+        elif attempt.error_type == HEDGE_LOST and attempt.kind == "primary":
+            yield _overtaken(record, attempt, prompt_bytes)
 
 
 def _teaches(record: RequestRecord) -> bool:
@@ -76,3 +83,13 @@ def _observation(record: RequestRecord, attempt: AttemptRecord, prompt_bytes: in
         total_s=attempt.total_us / 1e6,
         completed=is_whole,
     )
+
+
+def _overtaken(record: RequestRecord, attempt: AttemptRecord, prompt_bytes: int) -> Observation:
+    """It took at least so long: to its first token where a stream had none yet, else in all."""
+    waited_s = attempt.total_us / 1e6
+    has_begun = not record.is_stream or attempt.first_byte_us is not None
+    observation = _observation(record, attempt, prompt_bytes)
+    if has_begun:
+        return observation
+    return msgspec.structs.replace(observation, first_token_s=waited_s, total_s=None)

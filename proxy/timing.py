@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from policies.words import Timeout
 
+from . import hedging
 from .answering import framed
 from .attempt import Attempt
 from .heads import RequestHead
@@ -38,6 +39,8 @@ def next_due_s(exchange: "Exchange") -> float:
     # How long a client may not read is the connection's to say.
     if attempt is not None and not attempt.is_ended and not exchange.is_paused:
         due_s = min(due_s, _attempt_due_s(exchange, attempt))
+    if exchange.race is not None:
+        due_s = min(due_s, _race_due_s(exchange, exchange.race))
     if exchange.head_sent_s is not None:
         due_s = min(due_s, exchange.last_write_s + COMMENT_EVERY_S)
     return due_s
@@ -45,10 +48,11 @@ def next_due_s(exchange: "Exchange") -> float:
 
 def act_on_time(exchange: "Exchange", now_s: float) -> None:
     """Do what the first limit that is over asks for; nothing where none is."""
-    attempt = exchange.attempt
     if now_s >= exchange.deadline_s:
         _out_of_time(exchange)
-    elif attempt is not None and not attempt.is_ended and _is_late(exchange, attempt, now_s):
+    elif exchange.race is not None and now_s >= exchange.race.due_s:
+        hedging.send(exchange, exchange.race, now_s)
+    elif (attempt := _late_one(exchange, now_s)) is not None:
         which = "first_token" if attempt.first_byte_s is None else "idle"
         attempt.is_innocent = now_s >= exchange.attempt_until_s
         attempt.abort("timeout", f"no answer within timeout.{which}")
@@ -57,8 +61,25 @@ def act_on_time(exchange: "Exchange", now_s: float) -> None:
         _comment(exchange, now_s)
 
 
-def _is_late(exchange: "Exchange", attempt: Attempt, now_s: float) -> bool:
-    return not exchange.is_paused and now_s >= _attempt_due_s(exchange, attempt)
+def _late_one(exchange: "Exchange", now_s: float) -> Attempt | None:
+    if not exchange.is_paused:
+        for attempt in _running(exchange):
+            if now_s >= _attempt_due_s(exchange, attempt):
+                return attempt
+    return None
+
+
+def _running(exchange: "Exchange") -> list[Attempt]:
+    """One attempt, or two at once, or none while a retry waits for its moment."""
+    rival = None if exchange.race is None else exchange.race.rival
+    both = (exchange.attempt, rival)
+    return [attempt for attempt in both if attempt is not None and not attempt.is_ended]
+
+
+def _race_due_s(exchange: "Exchange", race: hedging.Race) -> float:
+    if race.rival is None or exchange.is_paused:
+        return race.due_s
+    return _attempt_due_s(exchange, race.rival)
 
 
 def _attempt_due_s(exchange: "Exchange", attempt: Attempt) -> float:
@@ -73,12 +94,12 @@ def _attempt_due_s(exchange: "Exchange", attempt: Attempt) -> float:
 
 def _out_of_time(exchange: "Exchange") -> None:
     """The deadline of the whole request: an earlier whole answer is better than none."""
-    attempt = exchange.attempt
-    if attempt is not None and not attempt.is_ended:
+    running = _running(exchange)
+    for attempt in running:
         attempt.is_innocent = _is_own_doing(exchange, attempt)
         attempt.abort("timeout", "no answer within timeout.total")
         exchange.attempt_ended(attempt)
-    elif exchange.outcomes:
+    if not running and exchange.outcomes:
         exchange.give_up(exchange.attempts[-1])
 
 

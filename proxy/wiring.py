@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from adapters.pool import Pool
 from adapters.target import Target
 from policies.compiled_route import RouteMatch
+from policies.hedge_budget import HedgeBudget
 from policies.policy import Policy
 
 from .configuration import Configuration
@@ -51,6 +52,8 @@ class Wiring:
     """Header lines that answers of one kind share, made when first needed."""
     narrowed: dict[tuple[str, str], RouteMatch] = field(default_factory=dict)
     """Routes narrowed to some of their backends, by route and backend; see deciding.py."""
+    hedge_budgets: dict[str, HedgeBudget] = field(default_factory=dict)
+    """By route; made when first needed, and begun anew with every configuration."""
 
     def make_answer_lines(self, key: AnswerKey) -> bytes:
         """The lines for (route, backend, what was edited)."""

@@ -1,41 +1,51 @@
-"""F48: a hedge whose loser ends later. Hedging is not built yet.
+"""F48: a hedge whose loser ends later: aborted, its cost on record once, not a second answer."""
 
-What holds without it is played here: the word is taken with a warning and adds no call. The last
-test fails on the day that hedging is built, and is to be replaced by the row itself: the loser is
-aborted at once, its cost is on record once, and its answer is not kept as a second one.
-"""
-
+import time
 from pathlib import Path
+from typing import Any
 
-from policies.unbuilt import UNBUILT
-from tests.support.command import command
+import pytest
+
+from tests.support.hedged import HEDGE, ready_to_hedge
 from tests.support.laboratory import Lab
-from tests.support.plane import config, whole_answer
+from tests.support.plane import (
+    ASKED,
+    DONE,
+    EVENTS,
+    STREAMED,
+    stream_answer,
+    usage_event,
+    whole_answer,
+)
 from tests.support.scripted import ScriptedUpstream, request, stall, until_closed
-from tests.support.simple_config import write_config
 
-HEDGE = "hedge: {after: p95, max_extra_cost: 5%}"
-
-
-def test_f48_the_word_is_taken_and_said_to_have_no_effect(tmp_path: Path) -> None:
-    text = config(f"  default: {{candidates: [a], {HEDGE}}}", a="http://127.0.0.1:1/v1")
-    checked = command("check", config=write_config(tmp_path, text))
-    assert checked.code == 0
-    assert "accepted, not yet in effect: hedge" in checked.output + checked.errors
+STREAM = stream_answer(EVENTS, usage_event() + DONE)
 
 
-def test_f48_a_late_answer_is_waited_for_and_paid_once(tmp_path: Path) -> None:
-    with (
-        ScriptedUpstream([request, stall(0.4), whole_answer()]) as a,
-        ScriptedUpstream([until_closed]) as b,
-        Lab(tmp_path, route=f"on_failure: [b], {HEDGE}", a=a.base_url, b=b.base_url) as lab,
-    ):
-        answer = lab.ask()
-        assert (answer.status, answer.header("x-pointsman-attempts")) == (200, "1")
-        (attempt,) = lab.only_record().record.attempts
-        assert float(answer.header("x-pointsman-cost-usd") or "nan") == attempt.cost_usd
-        assert (len(a.requests), len(b.connections)) == (1, 0)
-
-
-def test_f48_hedging_is_still_to_be_built() -> None:
-    assert "hedge" in UNBUILT, "built: play row F48 here, and take this test out"
+@pytest.mark.parametrize(
+    ("body", "answer"), [(ASKED, whole_answer()), (STREAMED, STREAM)], ids=["whole", "stream"]
+)
+@pytest.mark.parametrize("loser", ["first", "second"])
+def test_f48_the_loser_is_aborted_and_leaves_nothing_but_its_name(
+    tmp_path: Path, loser: str, body: dict[str, Any], answer: bytes
+) -> None:
+    late = [request, stall(0.6), answer, until_closed]
+    soon = [request, stall(0.15 if loser == "second" else 0.0), answer]
+    scripts = (late, soon) if loser == "first" else (soon, late)
+    with ScriptedUpstream(*scripts) as a, Lab(tmp_path, route=HEDGE, a=a.base_url) as lab:
+        ready_to_hedge(lab.plane)
+        answered = lab.ask(body)
+        at_s = time.monotonic()
+        assert (answered.status, answered.header("x-pointsman-attempts")) == (200, "2")
+        aborted = a.wait_until_finished(1 if loser == "first" else 2)
+        assert aborted.closed_at is not None
+        assert aborted.closed_at - at_s < 0.1
+        time.sleep(0.7)  # the loser's answer would have come by now
+        (kept,) = lab.balance()
+        assert kept.response == answered.body
+        lost, won = sorted(kept.record.attempts, key=lambda one: one.won)
+        assert (lost.error_type, lost.cost_usd, lost.body) == ("hedge_lost", None, None)
+        assert {lost.kind, won.kind} == {"primary", "hedge"}
+        assert kept.record.cost_usd == won.cost_usd == pytest.approx(13e-6)
+        assert lab.plane.count("cost_usd_total", backend="a") == won.cost_usd
+        assert lab.plane.call(lambda: lab.plane.data_plane.watch.unavailable) == {}

@@ -77,3 +77,17 @@ def test_plan_of_every_choice_leaves_out_who_was_asked():
 def test_plan_escalates_no_more_than_max_steps():
     words = "candidates: local, escalate: {to: [gpt-4, o3-mini], max_steps: 2}"
     assert [step for step, *_ in plan_of(words, "local")] == ["ask", "escalate", "escalate"]
+
+
+@pytest.mark.parametrize(
+    ("after", "words"), [("p95", "its own p95"), ("2s", "2 s"), ("p99.9", "its own p99.9")]
+)
+def test_plan_tells_of_a_second_attempt(after, words):
+    route = f"candidates: [local, gpt-4], hedge: {{after: {after}, max_extra_cost: 5%}}"
+    told = f"nothing of the answer after {words}; next eligible first"
+    assert plan_of(route, "gpt-4") == [("ask", "gpt-4", "first"), ("hedge", "local", told)]
+
+
+def test_plan_of_one_candidate_hedges_with_itself():
+    route = "candidates: local, hedge: {after: p95, max_extra_cost: 5%}"
+    assert [(step, name) for step, name, _ in plan_of(route, "local")][1:] == [("hedge", "local")]

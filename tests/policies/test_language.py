@@ -58,10 +58,10 @@ def test_words_ahead_of_their_time_are_warned_about_where_they_stand():
         warning.partition("effect: ")[2].partition(" (")[0] for warning in warnings_of(EXAMPLE)
     ]
     assert sorted(words) == [
-        "accept: calibrated", "agree_with", "agreement", "canary", "hedge",
+        "accept: calibrated", "agree_with", "agreement", "canary",
         "require.error", "shadow", "sticky: conversation",
     ]  # fmt: skip
-    assert "20:5: accepted, not yet in effect: hedge (policy.yaml:20)" in warnings_of(EXAMPLE)
+    assert "22:5: accepted, not yet in effect: shadow (policy.yaml:22)" in warnings_of(EXAMPLE)
 
 
 def test_all_faults_are_found_in_one_run():

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from policies.decide import decide
 from policies.decision import World
 from policies.step import ALL_WELL, Accept, Ask, GiveUp, Outcome, Upstream
-from policies.steps import ATTEMPTS_MAX, next_step
+from policies.steps import ATTEMPTS_MAX, HEDGE_LOST, is_awaited, next_step
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
 
 PLAIN = "candidates: local"
@@ -322,3 +322,42 @@ def test_every_request_ends_within_its_attempts_and_its_time(words, script, time
         assert len(outcomes) <= ATTEMPTS_MAX
     is_whole = outcomes[found.index].failure is None
     assert is_whole == isinstance(found, Accept)
+
+
+# -- two attempts at once ------------------------------------------------------------------------
+
+
+def test_both_failed_leaves_one_more_attempt():
+    both = wire("reset", "local"), wire("reset", "gpt-4", "hedge")
+    assert step(FALLBACK, *both).backend == "o3-mini"
+    last = wire("reset", "o3-mini", "fallback")
+    assert isinstance(step(FALLBACK, *both, last), GiveUp)
+
+
+@pytest.mark.parametrize("final", [0, 1])
+def test_of_two_failures_the_one_that_is_final_is_passed_on(final):
+    failures = [status(503), status(503, "gpt-4", "hedge")]
+    failures[final] = replace(failures[final], http_status=400, retryable=False)
+    found = step(FALLBACK, *failures)
+    assert (type(found), found.index) == (GiveUp, final)
+
+
+def test_who_was_aborted_for_the_other_may_be_asked_again():
+    lost = wire(HEDGE_LOST, "gpt-4", "hedge")
+    assert step(ESCALATING, lost, answer(0.1)).backend == "gpt-4"
+    assert step(ESCALATING, lost, answer(0.9)) == Accept(1)
+
+
+@pytest.mark.parametrize(
+    ("words", "confidence", "backend", "waits"),
+    [
+        (ESCALATING, 0.1, "gpt-4", True),
+        (ESCALATING, 0.1, "o3-mini", False),
+        (ESCALATING, 0.9, "gpt-4", False),
+        (ESCALATING, None, "gpt-4", False),
+        (PLAIN, 0.1, "gpt-4", False),
+    ],
+)
+def test_an_answer_in_doubt_waits_for_who_would_be_next(words, confidence, backend, waits):
+    route = decision_of(words).route
+    assert is_awaited(route, answer(confidence), backend) is waits

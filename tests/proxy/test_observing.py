@@ -31,6 +31,22 @@ def test_a_time_limit_counts_as_that_slow_but_not_as_an_answer() -> None:
     assert (seen.total_s, seen.completed, seen.usage) == (2.0, False, Usage())
 
 
+@pytest.mark.parametrize(
+    ("is_stream", "first_byte_us", "first_s", "total_s"),
+    [(False, None, None, 2.0), (True, None, 2.0, None), (True, 500_000, 0.5, 2.0)],
+)
+def test_an_attempt_that_was_overtaken_took_at_least_so_long(
+    is_stream: bool, first_byte_us: int | None, first_s: float | None, total_s: float | None
+) -> None:
+    lost = attempt(error_type="hedge_lost", first_byte_us=first_byte_us, total_us=2_000_000)
+    (seen,) = observations(record(lost, is_stream=is_stream))
+    assert (seen.first_token_s, seen.total_s, seen.completed) == (first_s, total_s, False)
+
+
+def test_a_second_attempt_that_lost_says_nothing() -> None:
+    assert list(observations(record(attempt(kind="hedge", error_type="hedge_lost")))) == []
+
+
 def test_measures_the_prompt_as_the_decision_did() -> None:
     features = read_features(
         parse_chat(BODY),
