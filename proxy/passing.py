@@ -96,11 +96,18 @@ class Passing:
             error = self._failed or self.plane.admission_error(self.head, self.caller)
             if error is not None:
                 self.refuse(error)
-            elif self.passage.response_id is not None:
-                self.plane.pins.find(self.passage.response_id, self.caller, self._found)
-            else:
-                self._ask(self.passage.backend)
+            elif not self.plane.admission.holds(self):
+                self._set_out()
         except Exception as error:  # noqa: BLE001 - the boundary of one request: a 500, and only its own
+            self.plane.crashed(self, error)
+
+    def begin_late(self) -> None:
+        """There is room now."""
+        if self.is_over:
+            return
+        try:
+            self._set_out()
+        except Exception as error:  # noqa: BLE001 - the boundary of one request
             self.plane.crashed(self, error)
 
     def body_read(self, data: bytes) -> None:
@@ -184,6 +191,12 @@ class Passing:
         return "openai" if backend is None else self.wiring.targets[backend].protocol
 
     # -- to the backend -----------------------------------------------------------------------
+
+    def _set_out(self) -> None:
+        if self.passage.response_id is None:
+            self._ask(self.passage.backend)
+        else:
+            self.plane.pins.find(self.passage.response_id, self.caller, self._found)
 
     def _found(self, backend: str | None) -> None:
         """Who made the response; an id that nobody here made goes to the first of `default`."""

@@ -209,6 +209,31 @@ def test_a_wait_in_vain_ends_with_the_queues_time(tmp_path: Path) -> None:
         assert plane.count("in_flight") == 0
 
 
+UPLOAD = post(b"abc").replace(b"/v1/chat/completions", b"/v1/files")
+PASSES = "passthrough: [{path: /v1/files, backend: a}]\n"
+
+
+def test_what_passes_through_waits_for_room_too(tmp_path: Path) -> None:
+    top = PASSES + "limits: {in_flight: 1, queue: 100ms}"
+    with slow(tmp_path, top, 0.05) as (upstream, plane), plane.client() as first:
+        first.send(UPLOAD)
+        plane.wait_until(lambda: upstream.requests)
+        with plane.client() as second:
+            assert second.send(UPLOAD).read().status == 200
+        assert first.read().status == 200
+        assert plane.count("in_flight") == 0
+
+
+def test_what_passes_through_does_not_wait_for_long(tmp_path: Path) -> None:
+    top = PASSES + "limits: {in_flight: 1, queue: 20ms}"
+    with slow(tmp_path, top) as (upstream, plane), plane.client() as first:
+        first.send(UPLOAD)
+        plane.wait_until(lambda: upstream.requests)
+        with plane.client() as second:
+            assert second.send(UPLOAD).read().code == OVERLOADED
+        assert len(upstream.requests) == 1
+
+
 def test_a_key_at_its_limit_gets_a_429(tmp_path: Path) -> None:
     keys_file = tmp_path / "keys.yaml"
     now = datetime(2026, 11, 24, tzinfo=UTC)
