@@ -11,6 +11,8 @@ import msgspec
 
 from .request import NOTHING, Message, RequestError, Tool
 
+COUNT_MAX = (1 << 31) - 1
+"""Of tokens or choices; beyond it the backend says what it thinks of that."""
 TELLING_BYTES_MAX = 64 * 1024
 """Of a content; a document of 20 MB would be copied and hashed for 25 ms."""
 _SYSTEM_ROLES = ("system", "developer")
@@ -110,8 +112,8 @@ def plain(raw: msgspec.Raw) -> Any:
 
 
 def positive(value: object) -> int | None:
-    """A count above zero, else None."""
-    return value if type(value) is int and value > 0 else None
+    """A count above zero, else None; one that no record could hold is none either."""
+    return value if type(value) is int and 0 < value <= COUNT_MAX else None
 
 
 def _envelope_error(detail: str) -> RequestError:

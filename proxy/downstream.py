@@ -158,10 +158,11 @@ class DownstreamProtocol(asyncio.Protocol):
         if self._phase == "idle":
             if self._take_known(data):
                 return
-            self._enter("header")
+            self._read_first(data)
         elif self._phase == "lingering" or self._drops_rest:
             return  # answered already; what still comes is dropped
-        self._read(data)
+        else:
+            self._read(data)
         self._serve_front()
         if self._phase in ("header", "body"):
             self._request_is_unfinished()
@@ -337,6 +338,14 @@ class DownstreamProtocol(asyncio.Protocol):
             self._head_before = head
         else:
             self._known = None  # nor is the one behind it in the same read, which is another's
+
+    def _read_first(self, data: bytes) -> None:
+        """Bytes on an idle connection: a request begins, unless they are but stray line ends."""
+        idle_since_s = self._since_s
+        self._enter("header")
+        self._read(data)
+        if self._phase == "header" and not self._reader.has_begun:
+            self._phase, self._since_s = "idle", idle_since_s
 
     def _read(self, data: bytes) -> None:
         if self._streamed is None:

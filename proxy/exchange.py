@@ -395,7 +395,8 @@ class Exchange:
         has_retried = is_broke or len(self.attempts) > 1
         passed = failures.passed_on(attempt, has_retried=has_retried)
         if passed is None:
-            self._answer_error(failures.told(attempt), "error", attempt)
+            told = failures.told(attempt, has_retried=has_retried)
+            self._answer_error(told, "error", attempt)
             return
         status, headers, body = passed
         self.tape.add(body)

@@ -4,6 +4,8 @@ A backend's own error passes on byte for byte where it is one that clients know 
 everything else becomes an error of ours, in OpenAI's shape, with words that name no address.
 """
 
+from dataclasses import replace
+
 import msgspec
 
 from . import errors
@@ -68,8 +70,18 @@ def passed_on(attempt: Attempt, *, has_retried: bool) -> Passed | None:
     return status, headers, attempt.body
 
 
-def told(attempt: Attempt) -> DownstreamError:
-    """Our own words for a failure that cannot be passed on."""
+def told(attempt: Attempt, *, has_retried: bool = False) -> DownstreamError:
+    """Our own words for a failure that cannot be passed on.
+
+    Where we have tried again ourselves the client is not to: three times three calls is a storm.
+    """
+    error = _in_our_words(attempt)
+    if has_retried and errors.NO_RETRY[0] not in error.headers:
+        return replace(error, headers=(*error.headers, *errors.NO_RETRY))
+    return error
+
+
+def _in_our_words(attempt: Attempt) -> DownstreamError:
     failure = attempt.failure or ""
     if attempt.status == 401 and failure == "status":
         return errors.upstream_auth()

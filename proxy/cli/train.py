@@ -25,9 +25,7 @@ PYTHON = Path(__file__).resolve().parents[2] / ".venv-train" / "bin" / "python"
               help="Or a folder with a model in Hugging Face's layout.")  # fmt: skip
 @click.option("--template", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               help="Its chat template (Jinja); default: question and answer in words.")  # fmt: skip
-@click.option(
-    "--stop", default="<eos>", show_default=True, help="The token that ends a turn."
-)
+@click.option("--stop", default="<eos>", show_default=True, help="The token that ends a turn.")
 @click.option("--epochs", type=click.FloatRange(0.001), default=1.0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="In place of --epochs.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)

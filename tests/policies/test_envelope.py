@@ -32,7 +32,8 @@ def test_bytes_that_are_no_text_are_taken_for_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "count"), [(3, 3), (0, None), (-1, None), (True, None), ("3", None)]
+    ("value", "count"),
+    [(3, 3), (0, None), (-1, None), (True, None), ("3", None), (1 << 31, None), (10**20, None)],
 )
 def test_a_count_is_a_whole_number_above_zero(value: object, count: int | None) -> None:
     assert positive(value) == count

@@ -373,6 +373,16 @@ def test_pipelines_more_than_it_reads_ahead(plane: Plane) -> None:
         assert [client.read().status for _ in range(count + 2)] == [200] * count + [404, 200]
 
 
+def test_a_stray_line_end_begins_no_request(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(downstream.TIMEOUTS_S, "header", 0.2)
+    with plane.client() as client:
+        client.send(get("/healthz"))
+        assert client.read().status == 200
+        client.send(b"\r\n")
+        time.sleep(0.5)
+        assert client.send(get("/healthz")).read().status == 200
+
+
 def test_an_upload_that_paused_reading_stays_paused_while_answers_go_out() -> None:
     class Transport(asyncio.Transport):
         is_reading = True

@@ -154,6 +154,9 @@ def test_a_connect_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with Plane(tmp_path, config("  default: {candidates: [a]}", a=url)) as plane:
         answer = ask(plane)
         assert answer.code == (503, "server_error", "no_backend")
+        assert answer.header("x-pointsman-attempts") == "2"
+        assert answer.header("x-should-retry") == "false"
+        assert answer.header("retry-after") == "1"
         assert plane.only_record().tried[0][2] == "connect"
     for one in (*waiting, full):
         one.close()
