@@ -109,6 +109,32 @@ def test_a_stream_that_began_in_time_may_take_its_time(tmp_path: Path) -> None:
         assert not b.connections
 
 
+def test_what_the_client_is_not_shown_is_a_beginning_too(tmp_path: Path) -> None:
+    script: Script = [request, chunked_head(), chunk(usage_event()), stall(0.2), chunk(EVENTS)]
+    with hedging(tmp_path, [*script, chunk(DONE), chunk(b"")], SLOW) as (_, b, plane):
+        assert ask(plane, STREAMED).header("x-pointsman-attempts") == "1"
+        assert not b.connections
+
+
+def test_half_an_answer_that_was_overtaken_is_not_kept(tmp_path: Path) -> None:
+    half: Script = [request, whole_answer()[:-20], until_closed]
+    with hedging(tmp_path, half, [request, stall(0.05), whole_answer()]) as (_, _, plane):
+        assert ask(plane).status == 200
+        lost, won = plane.only_record().record.attempts
+        assert (lost.error_type, lost.body, won.won) == ("hedge_lost", None, True)
+        assert lost.first_byte_us is not None
+
+
+def test_being_overtaken_is_no_failure_of_a_backend(tmp_path: Path) -> None:
+    answers: Script = [request, whole_answer()] * 6
+    with hedging(tmp_path, SLOW, answers) as (a, _, plane):
+        for _ in range(6):
+            allow(plane)
+            assert ask(plane).header("x-pointsman-backend") == "b"
+        assert len(a.connections) == 6
+        assert plane.call(lambda: plane.data_plane.watch.unavailable) == {}
+
+
 def test_the_first_may_still_be_first(tmp_path: Path) -> None:
     with hedging(tmp_path, [request, stall(0.15), whole_answer()], SLOW) as (_, b, plane):
         answered = ask(plane)
@@ -244,3 +270,24 @@ def test_an_answer_in_doubt_goes_to_who_is_next(
         with hedging(tmp_path, doubted, other, route, top=CHECKS, c=third) as (_, _, plane):
             assert ask(plane).header("x-pointsman-backend") == to
             assert plane.only_record().tried == tried
+
+
+def test_an_answer_in_doubt_waits_no_longer_than_escalation_may_take(tmp_path: Path) -> None:
+    doubted: Script = [request, stall(0.15), whole_answer("no number")]
+    route = JUDGED.replace("TARGET", "b").replace("max_steps: 1", "within: 300ms")
+    with hedging(tmp_path, doubted, SLOW, route, top=CHECKS) as (_, _, plane):
+        answered = ask(plane)
+        assert (answered.status, answered.header("x-pointsman-backend")) == (200, "a")
+        kept = plane.only_record()
+        assert kept.tried == [("primary", "a", None), ("hedge", "b", "timeout")]
+        assert kept.record.total_us < 1_000_000
+
+
+def test_a_doubted_answer_is_no_longer_waiting_once_another_is_shown(tmp_path: Path) -> None:
+    doubted: Script = [request, stall(0.15), whole_answer("no number")]
+    large = whole_answer("1" * (5 << 20))
+    route = JUDGED.replace("TARGET", "b")
+    with hedging(tmp_path, doubted, [request, stall(0.3), large], route, top=CHECKS) as opened:
+        plane = opened[2]
+        assert ask(plane).header("x-pointsman-backend") == "b"
+        assert plane.only_record().tried == [("primary", "a", None), ("hedge", "b", None)]
