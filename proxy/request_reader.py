@@ -36,6 +36,7 @@ class RequestReader:
         "_header_bytes",
         "_headers",
         "_keeps_body",
+        "_left_bytes",
         "_owner",
         "_parser",
         "body_bytes",
@@ -59,6 +60,9 @@ class RequestReader:
         self._keeps_body = False
         self._fed_bytes = 0
         self._chunks = 0
+        self._left_bytes = 0
+        """Of the body of a request that asks to upgrade, and is answered as if it did not: some
+        clients do so with every POST (`Upgrade: h2c`). The parser stops at its head."""
         self.target = b""
         self.head: RequestHead | None = None
         self.body_bytes = 0
@@ -70,8 +74,15 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         """Read on. Raises Refused, httptools.HttpParserUpgrade, httptools.HttpParserError."""
         self._fed_bytes += len(data)
+        if self._owes_body():
+            self._take_rest(data)
+            return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._owes_body():
+                raise
+            self._take_rest(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__ or error.__cause__
             raise (error if cause is None else cause) from None
@@ -80,6 +91,19 @@ class RequestReader:
             has_head=self.head is not None,
             chunks=self._chunks,
         )
+
+    def _owes_body(self) -> bool:
+        return self._left_bytes > 0
+
+    def _take_rest(self, data: bytes) -> None:
+        """Read the body of a request that asked to upgrade, by its length; then nothing more."""
+        piece = data[: self._left_bytes]
+        self._left_bytes -= len(piece)
+        if piece:
+            self.on_body(piece)
+        if not self._left_bytes:
+            self.on_message_complete()
+            raise httptools.HttpParserUpgrade(len(piece))
 
     # -- httptools callbacks ------------------------------------------------------------------
 
@@ -109,6 +133,10 @@ class RequestReader:
             keeps_alive=self._parser.should_keep_alive(),
         )
         self._keeps_body = self._owner.head_read(self.head)
+        if self._parser.should_upgrade() and self.head.method != b"CONNECT":
+            if b"transfer-encoding" in self.head.fields:
+                raise Refused(errors.framing("An upgrade with a chunked body is not taken."))
+            self._left_bytes = int(self.head.fields.get(b"content-length", 0))
 
     def on_body(self, data: bytes) -> None:
         self.body_bytes += len(data)
@@ -124,7 +152,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         head = self.head
-        if head is None:
+        if head is None or self._left_bytes:
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._reset()

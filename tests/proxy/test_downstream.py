@@ -1,6 +1,7 @@
 """Conversations with the client's side of the wire, byte by byte."""
 
 import asyncio
+import json
 import socket
 import ssl
 import struct
@@ -342,6 +343,33 @@ def test_an_old_client_is_kept_only_where_it_asks(plane: Plane) -> None:
         answer = client.send(post(ASKED, version="HTTP/1.0")).read()
         assert (answer.status, answer.framing) == (200, "length")
         assert client.is_closed()
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_request_that_offers_http_2_is_answered_with_its_body(
+    tmp_path: Path, is_whole: bool
+) -> None:
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+    raw = post(ASKED, *offer)
+    with (
+        ScriptedUpstream([request, whole_answer()]) as up,
+        Plane(tmp_path, one_backend(up.base_url)) as plane,
+        plane.client() as client,
+    ):
+        if not is_whole:
+            client.send(raw[:-20])
+            time.sleep(0.05)
+        answer = client.send(raw if is_whole else raw[-20:]).read()
+        assert answer.status == 200
+        assert answer.header("connection") == "close"
+        assert plane.only_record().record.request == json.dumps(ASKED).encode()
+
+
+def test_an_offer_to_upgrade_with_a_chunked_body_is_refused(plane: Plane) -> None:
+    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: h2c"]
+    with plane.client() as client:
+        client.send("\r\n".join([*lines, "Transfer-Encoding: chunked", "", "5"]).encode())
+        assert client.read().code == BAD_REQUEST
 
 
 @pytest.mark.parametrize("path", ["/v1/realtime", "/v1/models"])
