@@ -323,7 +323,7 @@ class Exchange:
             elapsed_s=now_s - self.arrival_s,
             upstream=self.plane.watch.upstream(has_failed=self.outcomes[-1].failure is not None),
         )
-        attempts = hedging.as_ended(self.attempts, self.race)
+        attempts = self.attempts if self.race is None else hedging.as_ended(self, self.race)
         if isinstance(step, Accept):
             self._answer(attempts[step.index])
         elif isinstance(step, GiveUp):

@@ -125,11 +125,10 @@ def drop_rival(exchange: "Exchange", failure: str, text: str) -> None:
         exchange.plane.attempt_ended(rival)
 
 
-def as_ended(attempts: list[Attempt], race: Race | None) -> list[Attempt]:
+def as_ended(exchange: "Exchange", race: Race) -> list[Attempt]:
     """The attempts in the order of their outcomes."""
-    if race is None or not race.is_swapped:
-        return attempts
-    return [attempts[1], attempts[0], *attempts[2:]]
+    attempts = exchange.attempts
+    return [attempts[1], attempts[0], *attempts[2:]] if race.is_swapped else attempts
 
 
 def overlap_s(attempts: Sequence[Attempt]) -> float:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import make_certificates
 from tests.support.hedged import HEDGE, ready_to_hedge
-from tests.support.laboratory import Lab
+from tests.support.laboratory import Lab, over_tls
 from tests.support.plane import (
     ASKED,
     DONE,
@@ -49,3 +50,17 @@ def test_f48_the_loser_is_aborted_and_leaves_nothing_but_its_name(
         assert kept.record.cost_usd == won.cost_usd == pytest.approx(13e-6)
         assert lab.plane.count("cost_usd_total", backend="a") == won.cost_usd
         assert lab.plane.call(lambda: lab.plane.data_plane.watch.unavailable) == {}
+
+
+def test_f48_over_tls_the_loser_sees_the_reset_as_soon(tmp_path: Path) -> None:
+    tls = make_certificates(tmp_path).server_context
+    scripts = ([request, until_closed], [request, whole_answer()])
+    with ScriptedUpstream(*scripts, tls=tls) as a:
+        url = over_tls(a.base_url)
+        with Lab(tmp_path, route=HEDGE, a=url) as lab:
+            ready_to_hedge(lab.plane)
+            assert lab.ask().header("x-pointsman-attempts") == "2"
+            at_s = time.monotonic()
+            aborted = a.wait_until_finished()
+            assert aborted.closed_at is not None
+            assert aborted.closed_at - at_s < 0.1
