@@ -507,7 +507,9 @@ class DownstreamProtocol(asyncio.Protocol):
 
 def is_repeatable(head: RequestHead) -> bool:
     """Whether a head says nothing about its own connection but that it stays open."""
-    if head.is_http_10 or not head.keeps_alive or head.connection_named - _STAYS_OPEN:
+    if head.method != b"POST" or head.is_http_10 or not head.keeps_alive:
+        return False  # a GET must have no body, whatever its length says
+    if head.connection_named - _STAYS_OPEN:
         return False
     return not any(name in _NEVER_KNOWN for name in head.fields)
 

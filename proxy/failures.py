@@ -86,7 +86,8 @@ def _in_our_words(attempt: Attempt) -> DownstreamError:
     if attempt.status == 401 and failure == "status":
         return errors.upstream_auth()
     if failure == "timeout":
-        return errors.deadline_exceeded("request's" if attempt.first_byte_s else "first-token")
+        is_total = attempt.first_byte_s is not None or "timeout.total" in attempt.failure_text
+        return errors.deadline_exceeded("request's" if is_total else "first-token")
     if failure == "connect":
         return errors.no_backend("it cannot be reached.")
     if failure == "full":

@@ -183,7 +183,7 @@ def spend(directory: Path, *, since_us: int | None = None, daily: bool = False) 
                 total = totals.setdefault(name, [0.0] * len(sums))
                 totals[name] = [a + b for a, b in zip(total, sums, strict=True)]
     rows = [_spend_row(key, sums) for key, sums in totals.items()]
-    return sorted(rows, key=lambda row: (row.get("day", ""), -row["cost_usd"]))
+    return sorted(rows, key=lambda row: (row.get("day", ""), -(row["cost_usd"] or 0.0)))
 
 
 def follow(
@@ -357,5 +357,7 @@ def _spend_row(key: tuple[str, str | None, str | None], sums: Sequence[float]) -
         row[name] = float(value) if name == "cost_usd" else int(value)
     priced = row["requests"] - row["unknown_cost"]
     row["usd_per_1k"] = 1000 * row["cost_usd"] / priced if priced else None
+    if not priced:
+        row["cost_usd"] = None  # unknown is not zero
     row["error_rate"] = row["errors"] / row["requests"]
     return row

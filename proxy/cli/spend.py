@@ -44,7 +44,7 @@ def command(config: Path, as_json: bool, since: float | None, daily: bool) -> No
         for row in rows:
             click.echo(msgspec.json.encode(row))
         return
-    total = sum(row["cost_usd"] for row in rows)
+    total = sum(row["cost_usd"] or 0.0 for row in rows)
     caption = f"in all {usd(total)}; * simulated"
     if daily:
         daily_rows = [(row["day"], *cells(row)) for row in rows]

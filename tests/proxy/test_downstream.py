@@ -401,6 +401,13 @@ def test_pipelines_more_than_it_reads_ahead(plane: Plane) -> None:
         assert [client.read().status for _ in range(count + 2)] == [200] * count + [404, 200]
 
 
+def test_a_get_with_a_body_is_refused_also_behind_one_without(plane: Plane) -> None:
+    head = "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n"
+    with plane.client() as client:
+        assert client.send(head.format(0).encode()).read().status == 200
+        assert client.send(head.format(5).encode() + b"hello").read().code == BAD_REQUEST
+
+
 def test_a_stray_line_end_begins_no_request(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(downstream.TIMEOUTS_S, "header", 0.2)
     with plane.client() as client:

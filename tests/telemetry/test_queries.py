@@ -183,6 +183,12 @@ def test_spend_adds_up_over_days_and_never_takes_unknown_for_nothing(tmp_path):
     assert sum(row["cost_usd"] for row in daily) == 2.75
 
 
+def test_spend_of_unknown_cost_alone_is_unknown(tmp_path):
+    keep(tmp_path, [record_at(NOW_S, cost_usd=None, usage=Usage()) for _ in range(2)])
+    (row,) = spend(tmp_path)
+    assert (row["cost_usd"], row["usd_per_1k"], row["unknown_cost"]) == (None, None, 2)
+
+
 def test_follow_sees_what_is_folded_from_now_on(tmp_path):
     keep(tmp_path, [make_record()])
     records = [make_record() for _ in range(3)]
