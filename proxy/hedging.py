@@ -92,7 +92,7 @@ def won(exchange: "Exchange", race: Race, attempt: Attempt) -> None:
     """The client sees the first byte of this answer; from now on it is the only one."""
     race.due_s = NEVER_S
     other = _other(exchange, race, attempt)
-    exchange.attempt, race.rival, race.first = attempt, None, None
+    exchange.attempt, race.rival = attempt, None
     if other is not None:
         _abort(exchange, other)
 
