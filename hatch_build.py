@@ -53,6 +53,7 @@ COMPILED = (
     "proxy/heads.py",
     "proxy/hedging.py",
     "proxy/judging.py",
+    "proxy/patience.py",
     "proxy/recording.py",
     "proxy/relay.py",
     "proxy/request_reader.py",

@@ -42,6 +42,7 @@ from .endpoints import Endpoint, shape_for
 from .errors import DownstreamError, Shape
 from .heads import RequestHead
 from .judging import judge_answer
+from .patience import FAR_S
 from .recording import Ending, Packed, Tape, lower_level, record_of, total_cost_usd
 from .timing import NEVER_S, act_on_time, allowed_s, next_due_s
 from .wiring import Wiring
@@ -426,6 +427,7 @@ class Exchange:
         if self._is_over:
             return
         self._is_over = True
+        self.plane.patience.forget(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -462,7 +464,8 @@ class Exchange:
     # -- time ---------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """One timer for all limits; moved only when the next one is nearer than it is set."""
+        """One timer for all limits, moved only when the next one is nearer than it is set; none
+        while they are all far away."""
         due_s = next_due_s(self)
         if due_s == NEVER_S:
             return  # not begun yet
@@ -470,7 +473,15 @@ class Exchange:
             if self._timer.when() <= due_s:
                 return
             self._timer.cancel()
+        elif due_s - monotonic() > FAR_S:
+            self.plane.patience.wait(self, due_s)
+            return
         self._timer = self.plane.loop.call_at(due_s, self._check_time)
+
+    def limit_is_near(self) -> None:
+        """Told by the plane's patience."""
+        if not self._is_over:
+            self._arm()
 
     def _check_time(self) -> None:
         self._timer = None

@@ -38,6 +38,7 @@ from .keys import Keys
 from .lookup import Lookup
 from .passage import passage_of
 from .passing import Passing
+from .patience import Patience
 from .pins import Pins
 from .recording import Packer
 from .reply import DECISIONS_PREFIX, FEEDBACK_PATH, Reply, allowed_methods, own_method
@@ -75,6 +76,7 @@ class DataPlane:
         self.is_ready = False
         self.date = b""
         self.counting = Counting()
+        self.patience = Patience(loop)
         self.pack = Packer()
         self.lookup = Lookup(loop)
         self.pins = Pins(self.lookup)
@@ -153,6 +155,7 @@ class DataPlane:
         """Drop every connection, both ways."""
         if self._timer is not None:
             self._timer.cancel()
+        self.patience.close()
         if self._server is not None:
             self._server.close()
         for client in tuple(self._clients):
