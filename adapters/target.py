@@ -58,12 +58,9 @@ class Target:
         """
         edited = self._edit(self.backend, body, wanted)
         body = edited.body
-        payload = b"%b%bcontent-length: %d\r\n\r\n%b" % (
-            self.start(b"POST", path, query),
-            header_lines,
-            len(body),
-            body,
-        )
+        start = self.start(b"POST", path, query)
+        length = str(len(body)).encode()  # %d would be formatted in twice the time
+        payload = b"%b%bcontent-length: %b\r\n\r\n%b" % (start, header_lines, length, body)
         return Prepared(payload, edited.names, edited.hides_usage, edited.hides_logprobs)
 
     def start(self, method: bytes, path: bytes, query: bytes = b"") -> bytes:

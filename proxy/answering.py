@@ -123,9 +123,10 @@ def own_lines(exchange: "Exchange", attempt: Attempt | None) -> bytes:
     edited = () if attempt is None else attempt.prepared.edited
     key = (decision.route.name, None if attempt is None else attempt.backend.name, edited)
     lines += exchange.wiring.answer_lines.get(key) or exchange.wiring.make_answer_lines(key)
-    lines += b"x-pointsman-attempts: %d\r\n" % len(exchange.attempts)
+    attempts = str(len(exchange.attempts)).encode()
+    lines += b"x-pointsman-attempts: %b\r\n" % attempts
     if exchange.overhead_us is not None:
-        lines += b"x-pointsman-overhead-us: %d\r\n" % exchange.overhead_us
+        lines += b"x-pointsman-overhead-us: %b\r\n" % str(exchange.overhead_us).encode()
     if attempt is not None and attempt.confidence is not None:
         lines += b"x-pointsman-confidence: %.4f\r\n" % attempt.confidence
     return lines

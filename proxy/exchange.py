@@ -248,7 +248,7 @@ class Exchange:
             features,
             self.plane.world,
             decision_id=self.id,
-            seed=int(self.id[-12:], 16),
+            seed=self.ts_us,
         )
         route = match.route
         if route.capture != self.capture:

@@ -93,7 +93,7 @@ def response_head(
     """An answer's head. `length` None means chunks (or, for HTTP/1.0, until close)."""
     first = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     if length is not None:
-        framing = b"content-length: %d\r\n" % length
+        framing = b"content-length: %b\r\n" % str(length).encode()
     elif status in (204, 304):
         framing = b""  # these have no body, and no length either
     else:
