@@ -105,7 +105,11 @@ def test_a_decision_is_told_before_it_is_folded(plane: Plane) -> None:
     assert found["feedback"] == []
 
 
-@pytest.mark.parametrize("identifier", ["", "x", "%2e%2e", new_id(), "a/b", new_id() + "0"])
+@pytest.mark.parametrize(
+    "identifier",
+    ["", "x", "%2e%2e", new_id(), "a/b", new_id() + "0"],
+    ids=["nothing", "short", "dots", "new", "slash", "long"],
+)
 def test_an_unknown_decision_is_not_found(plane: Plane, identifier: str) -> None:
     assert look(plane, identifier).code == (404, "invalid_request_error", "decision_not_found")
 
