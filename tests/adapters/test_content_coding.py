@@ -20,10 +20,10 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 CODED = [
-    (b"gzip", gzip.compress(TEXT)),
-    (b"x-gzip", gzip.compress(TEXT)),
-    (b" GZIP ", gzip.compress(TEXT)),
-    (b"gzip", gzip.compress(TEXT[:99]) + gzip.compress(TEXT[99:])),
+    (b"gzip", gzip.compress(TEXT, mtime=0)),
+    (b"x-gzip", gzip.compress(TEXT, mtime=0)),
+    (b" GZIP ", gzip.compress(TEXT, mtime=0)),
+    (b"gzip", gzip.compress(TEXT[:99], mtime=0) + gzip.compress(TEXT[99:], mtime=0)),
     (b"deflate", zlib.compress(TEXT)),
     (b"deflate", raw_deflate(TEXT)),
 ]
