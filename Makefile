@@ -24,7 +24,7 @@ run: $(VENV)/.run-ready ## serve config.yaml on 127.0.0.1:8080 (admin on 8081)
 	@exec $(BIN)/pointsman serve --config $(CONFIG)
 
 test: $(VENV)/.dev-ready ## the test suite
-	@$(BIN)/python -m pytest --quiet -n 2 --dist loadfile -m "not slow" --ignore tests/conformance $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --quiet -m "not slow" --ignore tests/conformance $(PYTEST_ARGS)
 
 check: ## what must be green before a commit: tests, lint, types, import contract, docs
 	@.ci/run
