@@ -62,6 +62,8 @@ def follow_captures(config: Path) -> Iterator[Iterator[str]]:
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores SIGINT, and so would whoever it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
     assert process.stdout is not None
     try:
