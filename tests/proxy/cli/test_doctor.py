@@ -17,7 +17,8 @@ def test_a_sound_installation_passes(tmp_path: Path) -> None:
 
 def test_something_wrong_is_exit_code_1_and_marked(tmp_path: Path) -> None:
     config = write_config(tmp_path)
-    (tmp_path / "data").mkdir(mode=0o755)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o755)  # whatever umask an earlier test has left
     result = CliRunner().invoke(cli, ["doctor", "--config", str(config)])
     assert result.exit_code == 1
     assert "WRONG directory: " in result.output
