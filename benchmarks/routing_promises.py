@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from policies.monitor import observe, watch
+from policies.paired import certify_pairs, critical_score
 from policies.promise import errors_allowed, thresholds_of
-from policies.wealth import STAKES
 
 from .outcomes import Outcome
 
@@ -71,34 +71,23 @@ def absolute(judged: Judged, name: str, limit: float, labels: int, draws: int) -
 
 
 def paired(judged: Judged, name: str, margin: float, labels: int, draws: int) -> Kept:
-    """Error at most the reference's plus `margin`, on the same requests: betting."""
+    """Error at most the reference's plus `margin`, on the same requests: exact, by pairs."""
     everyone = np.arange(len(judged.cheap))
     loss = judged.cheap - judged.reference
     truth = np.cumsum(judged.count(everyone, loss)) / len(everyone)
+    critical = critical_score(labels, margin, DELTA)
     chance = np.random.default_rng(labels)
     certified, tuned = [], []
     for _ in range(draws):
         places = chance.choice(everyone, labels)
         worse = np.cumsum(judged.count(places, (loss > 0).astype(float)))
         better = np.cumsum(judged.count(places, (loss < 0).astype(float)))
-        capital = log_capitals(worse, better, labels, margin)
-        certified.append(_last_before(capital < -np.log(DELTA)))
+        found = certify_pairs(
+            worse.tolist(), better.tolist(), labels, margin=margin, critical=critical
+        )
+        certified.append(found.index)
         tuned.append(_last_before((worse - better) / labels > margin))
     return _kept(judged, name, labels, truth, margin, certified, tuned)
-
-
-def log_capitals(worse: Any, better: Any, labels: int, margin: float) -> Any:
-    """policies/wealth.py for three kinds of difference at once; order does not matter to it."""
-    claim = (margin + 1) / 2
-    limit = 1 - claim
-    same = labels - worse - better
-    stakes = np.array(STAKES)[:, None]
-    sums = sum(
-        count * np.log1p(stakes * (claim - value) / limit)
-        for count, value in ((worse, 1.0), (same, 0.5), (better, 0.0))
-    )
-    top = sums.max(axis=0)
-    return top + np.log(np.exp(sums - top).mean(axis=0))
 
 
 def _last_before(fails: Any) -> int | None:
