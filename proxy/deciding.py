@@ -1,4 +1,5 @@
-"""Where a request goes: the route that takes it, narrowed where its API asks for that.
+"""Where a request goes: the route that takes it, narrowed where its API asks for that, and on it
+the backend that is chosen.
 
 Most requests take their route as it is. A request that goes on from an earlier response belongs
 to the backend that made it; one for vectors has only backends that give the same ones.
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from adapters.splice import refuse_twice
 from policies.compiled_route import RouteMatch
+from policies.decide import decide
+from policies.decision import Decision
 from policies.narrowing import interchangeable, pinned
 
 from .errors import Shape
@@ -33,6 +36,19 @@ def match_of(exchange: "Exchange", maker: str | None) -> RouteMatch | None:
     if features.previous_response_id is not None:
         return pinned_to(wiring, match, endpoint, maker)
     return alike(wiring, match) if endpoint.compares_vectors else match
+
+
+def decision_of(exchange: "Exchange", match: RouteMatch) -> Decision:
+    """Who answers an exchange on the route that takes it."""
+    assert exchange.features is not None
+    return decide(
+        exchange.wiring.policy,
+        match,
+        exchange.features,
+        exchange.plane.world,
+        decision_id=exchange.id,
+        seed=exchange.ts_us,
+    )
 
 
 def pinned_to(

@@ -14,7 +14,6 @@ from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any
 
 from adapters.adapter import RequestRefused
-from policies.decide import decide
 from policies.decision import Decision
 from policies.request import Features, RequestError
 from policies.step import Accept, Ask, GiveUp, Outcome, OutcomeKind
@@ -36,7 +35,7 @@ from .answering import (
 )
 from .asking import make_attempt
 from .attempt import Attempt
-from .deciding import is_named_twice, match_of
+from .deciding import decision_of, is_named_twice, match_of
 from .downstream import DownstreamProtocol
 from .endpoints import Endpoint, shape_for
 from .errors import DownstreamError, Shape
@@ -236,20 +235,11 @@ class Exchange:
 
     def _choose(self, maker: str | None) -> None:
         """Decide; `maker` is the backend that made what this request goes on from."""
-        features = self.features
-        assert features is not None
         match = match_of(self, maker)
         if match is None:
             self.refuse(errors.model_not_found())
             return
-        self.decision = decision = decide(
-            self.wiring.policy,
-            match,
-            features,
-            self.plane.world,
-            decision_id=self.id,
-            seed=self.ts_us,
-        )
+        self.decision = decision = decision_of(self, match)
         route = match.route
         if route.capture != self.capture:
             self._set_capture(route.capture)
