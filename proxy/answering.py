@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from . import errors, hedging
+from . import errors
 from .attempt import Attempt
 from .errors import Shape
 from .heads import LAST_CHUNK, Header, chunk, header_lines, response_head
@@ -148,12 +148,21 @@ def request_id_line(exchange: "Exchange", sent: Collection[bytes]) -> bytes:
 
 def measure_overhead(exchange: "Exchange") -> None:
     """Our own time up to the head: all of it, less what was spent waiting for backends."""
-    elapsed_s = monotonic() - exchange.arrival_s
-    for attempt in exchange.attempts:
-        elapsed_s -= attempt.waited_s
-    if exchange.race is not None:
-        elapsed_s += hedging.overlap_s(exchange.attempts)
+    elapsed_s = monotonic() - exchange.arrival_s - waited_s(exchange.attempts)
     exchange.overhead_us = max(0, int(elapsed_s * 1e6))
+
+
+def waited_s(attempts: Sequence[Attempt]) -> float:
+    """How long backends were waited for; a time in which two were is counted once."""
+    if len(attempts) == 1:
+        return attempts[0].waited_s
+    total_s = until_s = 0.0
+    for attempt in attempts:  # in the order of asking
+        end_s = attempt.started_s + attempt.waited_s
+        if end_s > until_s:
+            total_s += end_s - max(until_s, attempt.started_s)
+            until_s = end_s
+    return total_s
 
 
 def decimal(value: float) -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.adapter import RequestRefused
 from policies.decision import Decision
 from policies.request import Features, RequestError
-from policies.step import Accept, Ask, GiveUp, Outcome, OutcomeKind
+from policies.step import Accept, Ask, GiveUp, OutcomeKind
 from policies.steps import next_step
 from telemetry.ids import new_id
 from telemetry.record import CaptureLevel, Status
@@ -102,7 +102,7 @@ class Exchange:
         self.capture: CaptureLevel = self.wiring.policy.default.capture
         self.tape = Tape(self.id, plane.journal.append_part)
         self.client_request_id: str | None = None
-        self.outcomes: list[Outcome] = []
+        self.ended: list[Attempt] = []
         self.plane = plane
         self.client = client
         self.head = head
@@ -299,26 +299,26 @@ class Exchange:
             elif decisive.has_streamed:
                 self._end_stream(decisive)
             else:
-                self.outcomes.append(decisive.outcome())
-                self._next()
+                self.go_on(decisive)
         except Exception as error:  # noqa: BLE001 - the boundary of one request
             self.plane.crashed(self, error)
 
-    def _next(self) -> None:
+    def go_on(self, attempt: Attempt) -> None:
+        """What follows an attempt that has ended and, where it is an answer, was judged."""
         assert self.decision is not None
+        self.ended.append(attempt)
         now_s = monotonic()
         step = next_step(
             self.decision,
-            self.outcomes,
+            [one.outcome() for one in self.ended],
             time_left_s=self.deadline_s - now_s,
             elapsed_s=now_s - self.arrival_s,
-            upstream=self.plane.watch.upstream(has_failed=self.outcomes[-1].failure is not None),
+            upstream=self.plane.watch.upstream(has_failed=attempt.failure is not None),
         )
-        attempts = self.attempts if self.race is None else hedging.as_ended(self, self.race)
         if isinstance(step, Accept):
-            self._answer(attempts[step.index])
+            self._answer(self.ended[step.index])
         elif isinstance(step, GiveUp):
-            self.give_up(attempts[step.index], is_broke=step.is_broke)
+            self.give_up(self.ended[step.index], is_broke=step.is_broke)
         else:
             self.attempt = None
             self.attempt_until_s = now_s + step.delay_s + step.time_left_s
@@ -334,7 +334,7 @@ class Exchange:
             if self.plane.watch.may_send(step.backend):
                 self._ask(step.backend, step.kind)
             else:
-                self.give_up(self.attempts[-1], is_broke=True)
+                self.give_up(self.ended[-1], is_broke=True)
         except Exception as error:  # noqa: BLE001 - the boundary of one request
             self.plane.crashed(self, error)
 

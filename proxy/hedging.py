@@ -9,7 +9,6 @@ At any moment `exchange.attempt` is one of the two and `race.rival` the other. A
 counts like any other, but waits where the other attempt runs at the backend it would go to next.
 """
 
-from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ NEVER_S = float("inf")
 class Race:
     """What the two attempts of one exchange need to know of each other."""
 
-    __slots__ = ("due_s", "first", "is_swapped", "match", "rival")
+    __slots__ = ("due_s", "first", "match", "rival")
 
     def __init__(self, match: RouteMatch, due_s: float) -> None:
         self.match = match
@@ -41,8 +40,6 @@ class Race:
         """Runs beside `exchange.attempt`."""
         self.first: Attempt | None = None
         """Has ended and waits for the other; not among the outcomes yet."""
-        self.is_swapped = False
-        """The second attempt asked is the first of the outcomes."""
 
 
 def prepare(exchange: "Exchange", match: RouteMatch) -> None:
@@ -106,14 +103,14 @@ def ended(exchange: "Exchange", race: Race, attempt: Attempt) -> Attempt | None:
     other = _other(exchange, race, attempt)
     if other is None:
         first, race.first = race.first, None
-        return attempt if first is None else _in_order(exchange, race, first, attempt)
+        return attempt if first is None else _in_order(exchange, first, attempt)
     race.rival = None
     if _waits(exchange, attempt, other):
         race.first, exchange.attempt = attempt, other
         return None
     exchange.attempt = attempt
     _abort(exchange, other)
-    return _in_order(exchange, race, attempt, other)
+    return _in_order(exchange, attempt, other)
 
 
 def drop_rival(exchange: "Exchange", failure: str, text: str) -> None:
@@ -123,20 +120,6 @@ def drop_rival(exchange: "Exchange", failure: str, text: str) -> None:
         rival, race.rival = race.rival, None
         rival.abort(failure, text)
         exchange.plane.attempt_ended(rival)
-
-
-def as_ended(exchange: "Exchange", race: Race) -> list[Attempt]:
-    """The attempts in the order of their outcomes."""
-    attempts = exchange.attempts
-    return [attempts[1], attempts[0], *attempts[2:]] if race.is_swapped else attempts
-
-
-def overlap_s(attempts: Sequence[Attempt]) -> float:
-    """How long both were waited for: that time was spent once."""
-    if len(attempts) < 2 or attempts[1].kind != "hedge":
-        return 0.0
-    ends_s = [attempt.started_s + attempt.waited_s for attempt in attempts[:2]]
-    return max(0.0, min(ends_s) - attempts[1].started_s)
 
 
 def _other(exchange: "Exchange", race: Race, attempt: Attempt) -> Attempt | None:
@@ -161,12 +144,11 @@ def _waits(exchange: "Exchange", attempt: Attempt, other: Attempt) -> bool:
     return True
 
 
-def _in_order(exchange: "Exchange", race: Race, first: Attempt, second: Attempt) -> Attempt:
+def _in_order(exchange: "Exchange", first: Attempt, second: Attempt) -> Attempt:
     """The one of the two that decides what is next; an answer goes before a failure."""
     if first.failure is None and second.failure is not None:
         first, second = second, first
-    exchange.outcomes.append(first.outcome())
-    race.is_swapped = first.kind == "hedge"
+    exchange.ended.append(first)
     return second
 
 

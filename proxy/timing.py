@@ -99,8 +99,8 @@ def _out_of_time(exchange: "Exchange") -> None:
         attempt.is_innocent = _is_own_doing(exchange, attempt)
         attempt.abort("timeout", "no answer within timeout.total")
         exchange.attempt_ended(attempt)
-    if not running and exchange.outcomes:
-        exchange.give_up(exchange.attempts[-1])
+    if not running and exchange.ended:
+        exchange.give_up(exchange.ended[-1])
 
 
 def _is_own_doing(exchange: "Exchange", attempt: Attempt) -> bool:

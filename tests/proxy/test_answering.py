@@ -1,10 +1,12 @@
 """The bytes around an answer's body."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from proxy.answering import clean_request_id, decimal
+from proxy.answering import clean_request_id, decimal, waited_s
 from tests.support.plane import ASKED, STREAMED, serving, whole_answer
 from tests.support.raw_client import post
 from tests.support.scripted import request
@@ -49,3 +51,25 @@ def test_an_old_client_gets_neither_chunks_nor_keep_alive(tmp_path: Path) -> Non
         client.send(post(STREAMED).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
         answer = client.read_head()
         assert answer.header("transfer-encoding") is None
+
+
+def waiting(*spans: tuple[float, float]) -> list[Any]:
+    """Attempts that were waited for from a moment on, so long."""
+    return [SimpleNamespace(started_s=at_s, waited_s=span_s) for at_s, span_s in spans]
+
+
+@pytest.mark.parametrize(
+    ("spans", "waited"),
+    [
+        ([], 0.0),
+        ([(1, 2)], 2.0),
+        ([(1, 2), (4, 1)], 3.0),
+        ([(1, 4), (2, 1)], 4.0),
+        ([(1, 4), (2, 5), (3, 1), (8, 1)], 7.0),
+    ],
+    ids=["none", "one", "one-after-the-other", "inside", "overlapping"],
+)
+def test_what_several_were_waited_for_is_counted_once(
+    spans: list[tuple[float, float]], waited: float
+) -> None:
+    assert waited_s(waiting(*spans)) == waited
