@@ -81,10 +81,11 @@ def decide(
     if limit is not None:
         limit *= features.choices
     loads = tuple([world.in_flight.get(name, 0) for name in compiled.machines])
-    key = (compiled.question, features.task, prompt_bytes, limit, loads)
+    is_certified = match.route.name in world.certified
+    key = (compiled.question, features.task, prompt_bytes, limit, loads, is_certified)
     kept = world.learned.choices
     is_weighed = bool(acceptable) and match.route.prefer in _WEIGHING
-    is_kept = not world.certified and not is_weighed
+    is_kept = not is_weighed
     if is_kept and world.unavailable:
         is_kept = not _is_touched(compiled, world.unavailable)
     choice = kept.get(key) if is_kept else None
@@ -123,7 +124,7 @@ def alternative(
 ) -> Candidate | None:
     """The candidate to be chosen were `besides` not there; None where no other one is eligible."""
     left_out = {**unavailable, besides: "asked already"}
-    without = World(world.learned, world.in_flight, left_out, world.certified)
+    without = World(world.learned, world.in_flight, left_out, world.certified, world.void)
     prompt_bytes = rounded_bytes(features.prompt_bytes)
     choice = _choice(match, features.task, prompt_bytes, output_max(features), without, {})
     for candidate in choice.candidates:
@@ -205,7 +206,7 @@ def _choice(
         views.append(chosen)
         reason = f"none of {len(views) - 1} is available: {fallback.backend} of on_failure taken"
     elif is_uncertified:
-        chosen, reason = _take_reference(route, views)
+        chosen, reason = _take_reference(route, views, world.void.get(route.name))
     else:
         available = _available(views, world.unavailable)
         _hold_against_limits(compiled, route.require.cost, available)
@@ -301,7 +302,7 @@ def _choose(
     return chosen, f"{missed}: {route.if_none} taken"
 
 
-def _take_reference(route: Route, views: list[_View]) -> tuple[_View, str]:
+def _take_reference(route: Route, views: list[_View], void: str | None) -> tuple[_View, str]:
     """While nothing is certified, the reference answers everything."""
     limit = route.require.error
     assert limit is not None  # the caller looked
@@ -310,7 +311,8 @@ def _take_reference(route: Route, views: list[_View]) -> tuple[_View, str]:
             view.failure = f"not certified: only the reference {limit.reference} may answer"
     chosen = next(view for view in views if view.backend == limit.reference)
     promise = f"error {limit.max * 100:.4g}%"
-    return chosen, f"no certified lock for {promise}: reference {limit.reference}"
+    why = "" if void is None else f" ({void})"
+    return chosen, f"no certified lock for {promise}{why}: reference {limit.reference}"
 
 
 def _best(

@@ -22,6 +22,8 @@ class World(msgspec.Struct, frozen=True):
     """Backends not to be asked, with the reason."""
     certified: frozenset[str] = frozenset()
     """Routes whose `require.error` holds by a certified lock."""
+    void: Mapping[str, str] = {}
+    """Why it does not on others, by route."""
 
 
 class Candidate(msgspec.Struct, frozen=True):

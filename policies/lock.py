@@ -16,6 +16,9 @@ from .policy import digest_of
 from .words import Route
 
 FORMAT = 1
+NOT_CALIBRATED = "never proved from labels: run `pointsman calibrate`"
+NO_SUCH_ROUTE = "no such route"
+REFERENCE_ALONE = "its labels prove it of the reference alone"
 
 
 class BadLock(PointsmanError):
@@ -47,7 +50,21 @@ class Lock(msgspec.Struct, frozen=True):
     """All routes that were certified."""
 
     routes: dict[str, RouteLock] = {}
+    former: dict[str, RouteLock] = {}
+    """What was in force before, by route: taken up again where the monitor refutes the newer."""
     format: int = FORMAT
+
+
+class Promises(msgspec.Struct, frozen=True):
+    """What a lock makes of the routes it was written for."""
+
+    routes: tuple[Route, ...]
+    """With the proved thresholds in place of `accept: calibrated`."""
+    certified: dict[str, RouteLock] = {}
+    """The promises that hold: other backends than the reference may answer there."""
+    void: dict[str, str] = {}
+    """Why the other routes with `require.error` are left to their reference, and why promises
+    of routes that are gone are none."""
 
 
 def read_lock(data: bytes) -> Lock:
@@ -79,7 +96,7 @@ def route_digest(route: Route, backends: Mapping[str, BackendFacts]) -> str:
 def void_reason(
     lock: RouteLock, route: Route, backends: Mapping[str, BackendFacts], *, model: str = ""
 ) -> str | None:
-    """Why a promise no longer holds; None where it does."""
+    """Why a promise no longer holds; None where it does. `model` is the digest of today's."""
     limit = route.require.error
     if limit is None:
         return "the route promises nothing any more"
@@ -89,45 +106,74 @@ def void_reason(
         return f"it was proved against {lock.reference}"
     if lock.policy != route_digest(route, backends):
         return "the route or one of its backends has changed"
-    if lock.model != model:
+    if lock.model and lock.model != model:
         return "the model of its confidences has changed"
     if not lock.bound <= limit.max:  # NaN too
         return f"its bound {lock.bound:.4g} is above the limit"
     return None
 
 
-def certified_routes(
-    lock: Lock, routes: Mapping[str, Route], backends: Mapping[str, BackendFacts]
-) -> tuple[dict[str, RouteLock], dict[str, str]]:
-    """The promises that hold, and why the others do not."""
-    holding: dict[str, RouteLock] = {}
-    void: dict[str, str] = {}
-    for name, one in lock.routes.items():
-        route = routes.get(name)
-        reason = "no such route" if route is None else void_reason(one, route, backends)
-        if reason is None:
-            holding[name] = one
-        else:
-            void[name] = reason
-    return holding, void
-
-
 def apply_lock(
-    lock: Lock, routes: Sequence[Route], backends: Mapping[str, BackendFacts]
-) -> tuple[tuple[Route, ...], frozenset[str], dict[str, str]]:
-    """Routes with the proved thresholds in place of `accept: calibrated`, whose promises hold
-    (`World.certified`), and why others do not. Done once, when a configuration is loaded.
+    lock: Lock,
+    routes: Sequence[Route],
+    backends: Mapping[str, BackendFacts],
+    *,
+    models: Mapping[str, str] = {},
+    suspended: Mapping[str, str] = {},
+) -> Promises:
+    """What holds of a lock. Done once, when a configuration is loaded.
 
-    A route whose proof says that the reference answers everything is not certified: that is what
-    happens without a proof too.
+    `models` are the digests of the fitted models, by route; `suspended` says of which routes
+    the promise was found broken, and how: there the former one counts, where there is one that
+    holds. A route whose proof says that the reference answers everything is not certified: that
+    is what happens without a proof too.
     """
-    holding, void = certified_routes(lock, {route.name: route for route in routes}, backends)
-    certified, applied = set(), []
+    known = {route.name for route in routes}
+    void = {name: NO_SUCH_ROUTE for name in lock.routes if name not in known}
+    certified, applied = {}, []
     for route in routes:
-        proof, rule = holding.get(route.name), route.confidence
-        if proof is not None and proof.accept is not None and rule is not None:
-            certified.add(route.name)
-            rule = msgspec.structs.replace(rule, accept=proof.accept)
-            route = msgspec.structs.replace(route, confidence=rule)
+        if route.name in lock.routes or route.require.error is not None:
+            model = models.get(route.name, "")
+            broken = suspended.get(route.name)
+            found = _promise(lock, route, backends, model=model, broken=broken)
+            if isinstance(found, str):
+                void[route.name] = found
+            else:
+                certified[route.name] = found
+                route = _with_proof(route, found)
         applied.append(route)
-    return tuple(applied), frozenset(certified), void
+    return Promises(tuple(applied), certified, void)
+
+
+def _promise(
+    lock: Lock,
+    route: Route,
+    backends: Mapping[str, BackendFacts],
+    *,
+    model: str,
+    broken: str | None,
+) -> RouteLock | str:
+    """The promise of a route that holds, or why none does."""
+    proof = lock.routes.get(route.name)
+    if proof is None:
+        return NOT_CALIBRATED
+    if broken is not None:
+        proof = lock.former.get(route.name)
+        if proof is None:
+            return broken
+    reason = void_reason(proof, route, backends, model=model)
+    if reason is None and proof.accept is None:
+        reason = REFERENCE_ALONE
+    if reason is None:
+        return proof
+    return reason if broken is None else broken
+
+
+def _with_proof(route: Route, proof: RouteLock) -> Route:
+    """The route with what was proved of it in place of what was to be proved."""
+    rule, accept = route.confidence, proof.accept
+    assert accept is not None  # else it would not be certified
+    if rule is None:
+        return route
+    rule = msgspec.structs.replace(rule, accept=accept, model=proof.model)
+    return msgspec.structs.replace(route, confidence=rule)

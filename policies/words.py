@@ -80,6 +80,9 @@ class ConfidenceRule(msgspec.Struct, frozen=True):
     accept: float | Literal["calibrated"] = ACCEPT_DEFAULT
     agree_with: str | None = None
     judge: str | None = None
+    model: str | None = None
+    """Set with `accept` by a certified lock: the model whose confidences its threshold is of,
+    empty for none. An answer that nothing is known of is not accepted then."""
 
 
 class Escalate(msgspec.Struct, frozen=True):

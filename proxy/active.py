@@ -25,6 +25,8 @@ class Active(msgspec.Struct, frozen=True):
     text: str
     keys_text: str | None = None
     """Digests only; None where no key is asked for."""
+    lock_text: str | None = None
+    """What is promised, and its proof; None where nothing is."""
 
 
 def write_active(directory: Path, active: Active) -> None:
@@ -42,7 +44,7 @@ def build_active(
 ) -> tuple[Configuration, Keys | None]:
     """Parse what was kept. Raises ConfigError or KeyFileError, as the first parse would."""
     configuration = parse_configuration(
-        active.text, file=Path(active.file), environment=environment
+        active.text, file=Path(active.file), environment=environment, lock=active.lock_text
     )
     if configuration.keys_file is None:
         return configuration, None

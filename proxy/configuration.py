@@ -9,7 +9,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adapters.backend import Backend, with_simulator
@@ -20,6 +20,7 @@ from pointsman.document import MapNode, ScalarNode, parse
 from pointsman.errors import ConfigError, Problem
 from policies.facts import BackendFacts, Expect
 from policies.language import Policy, load_policy
+from policies.lock import Lock, Promises
 from telemetry.config import CaptureConfig, load_capture
 
 from .listening import (
@@ -33,6 +34,7 @@ from .listening import (
     load_listen,
     load_passthrough,
 )
+from .locked import read_lock_text, with_lock
 from .protocols import check_protocols
 
 DIGEST_LENGTH = 12
@@ -42,7 +44,8 @@ DIGEST_LENGTH = 12
 class Configuration:
     """Everything one file says, validated.
 
-    `digest` is of the file's text, `policy.digest` of what its routes mean.
+    `digest` is of the file's text, `policy.digest` of what its routes mean. `policy` is what is
+    in force, `written` what the file says: they differ where a lock proves a promise (locked.py).
     """
 
     file: Path
@@ -57,6 +60,11 @@ class Configuration:
     policy: Policy
     passthrough: tuple[Passthrough, ...]
     warnings: tuple[Problem, ...]
+    written: Policy
+    lock: Lock = Lock()
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the models fitted last, by route."""
+    promises: Promises = Promises(())
 
     @property
     def simulated(self) -> dict[str, Backend]:
@@ -77,18 +85,26 @@ def load_configuration(path: Path, *, environment: Mapping[str, str] = os.enviro
         raise ConfigError([Problem(str(path), 1, 1, message)]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(str(path), 1, 1, f"cannot be read: {error}")]) from error
-    return parse_configuration(text, file=path, environment=environment)
+    lock = read_lock_text(path)
+    return parse_configuration(text, file=path, environment=environment, lock=lock)
 
 
 def parse_configuration(
-    text: str, *, file: Path, environment: Mapping[str, str] = os.environ
+    text: str,
+    *,
+    file: Path,
+    environment: Mapping[str, str] = os.environ,
+    lock: str | None = None,
 ) -> Configuration:
-    """Validate `text` as if it stood in `file`; relative paths start from `file`'s folder."""
+    """Validate `text` as if it stood in `file`, with the lock `lock` beside it.
+
+    Relative paths start from `file`'s folder.
+    """
     findings = Findings()
     configuration = _decode(text, file, findings, environment)
     findings.raise_if_any()
     assert configuration is not None  # without errors every section was read
-    return configuration
+    return with_lock(configuration, lock)
 
 
 def _decode(
@@ -134,6 +150,7 @@ def _decode(
         policy=policy,
         passthrough=passthrough,
         warnings=tuple(sorted(findings.warnings)),
+        written=policy,
     )
 
 

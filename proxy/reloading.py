@@ -1,9 +1,9 @@
 """A new configuration: build, validate, keep, swap in every worker; or change nothing.
 
-Asked for by SIGHUP, by `POST /reload`, or by the file (or `keys.yaml`) looking different; an
-editor that saves by rename shows as a new inode. One reload runs at a time. What a running
-process cannot change (addresses, the data directory, how durably it writes) is refused, and
-so is a file whose probes fail.
+Asked for by SIGHUP, by `POST /reload`, or by the file (or `keys.yaml`, or the lock beside it)
+looking different; an editor that saves by rename shows as a new inode. One reload runs at a
+time. What a running process cannot change (addresses, the data directory, how durably it
+writes) is refused, and so is a file whose probes fail.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from telemetry.logs import log
 from .active import Active, build_active, write_active
 from .configuration import Configuration, load_configuration
 from .keys import KeyFileError, Keys, load_keys, read_keys_text
+from .locked import lock_path, read_lock_text
 
 POLL_S = 0.5
 
@@ -56,7 +57,7 @@ class Reloader:
     last_problems: tuple[Problem, ...] = ()
     """Of the last try; empty when it worked."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _seen: tuple[Signature, Signature] | None = None
+    _seen: tuple[Signature, ...] | None = None
 
     async def reload(self, cause: str) -> Current:
         """Take up the file as it is now. Raises ConfigError; then everything stays as it was."""
@@ -114,6 +115,7 @@ class Reloader:
             file=str(fresh.file),
             text=fresh.text,
             keys_text=keys_text_of(fresh),
+            lock_text=read_lock_text(fresh.file),
         )
         return build_current(active, self.environment)
 
@@ -141,17 +143,23 @@ class Reloader:
         problems = [str(problem) for problem in error.problems]
         log("reload_refused", level="warning", cause=cause, problems=problems)
 
-    def _signatures(self) -> tuple[Signature, Signature]:
+    def _signatures(self) -> tuple[Signature, ...]:
         configuration = self.current.configuration
         keys_file = configuration.keys_file
-        return signature(configuration.file), signature(keys_file) if keys_file else None
+        return (
+            signature(configuration.file),
+            signature(keys_file) if keys_file else None,
+            signature(lock_path(configuration.file)),
+        )
 
     def _differs_from_active(self) -> bool:
         self._seen = self._signatures()
         configuration = self.current.configuration
         try:
+            active = self.current.active
             is_same = configuration.file.read_text("utf-8") == configuration.text
-            return not is_same or keys_text_of(configuration) != self.current.active.keys_text
+            is_same = is_same and read_lock_text(configuration.file) == active.lock_text
+            return not is_same or keys_text_of(configuration) != active.keys_text
         except (OSError, UnicodeDecodeError, ConfigError):
             return True
 

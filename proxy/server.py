@@ -35,6 +35,7 @@ from .exchange import Exchange
 from .feedback import AboutEarlier
 from .heads import RequestHead
 from .keys import Keys
+from .locked import in_force, promises_json
 from .lookup import Lookup
 from .passage import passage_of
 from .passing import Passing
@@ -86,6 +87,7 @@ class DataPlane:
         self._server: asyncio.AbstractServer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_configured = False
+        self._suspended: dict[str, str] = {}
         self._set_date()
 
     def __repr__(self) -> str:
@@ -111,10 +113,12 @@ class DataPlane:
         Raises OSError or ssl.SSLError for an unusable CA file; then nothing has changed.
         """
         before = self.wiring if self._is_configured else None
+        configuration = in_force(configuration, self._suspended)
         self.wiring = wire(configuration, keys, loop=self.loop, before=before)
         self.watch.follow(configuration.backends, workers=self.workers)
-        self.world = World(self.world.learned, self.wiring.in_flight, self.watch.unavailable)
         self._is_configured = True
+        self.learn(self.world.learned)
+        self.world.learned.choices.clear()  # they may be of a promise that is void now
         self.body_bytes_max = configuration.limits.body_bytes
         self.admission.configure(configuration.limits)
         if before is not None:
@@ -122,7 +126,26 @@ class DataPlane:
 
     def learn(self, learned: Learned) -> None:
         """Decide by this state from now on."""
-        self.world = World(learned, self.wiring.in_flight, self.watch.unavailable)
+        promises = self.wiring.configuration.promises
+        self.world = World(
+            learned,
+            self.wiring.in_flight,
+            self.watch.unavailable,
+            frozenset(promises.certified),
+            promises.void,
+        )
+
+    def suspend(self, routes: Mapping[str, str]) -> None:
+        """Keep no promise of these routes from now on, and say why: `routes` are all there are.
+
+        There the promise before counts, where one holds, else the reference answers. Stays in
+        force when a configuration is swapped in; an empty mapping ends it.
+        """
+        if routes == self._suspended:
+            return
+        self._suspended = dict(routes)
+        if self._is_configured:
+            self.configure(self.wiring.configuration, self.wiring.keys)
 
     async def listen(self, sock: socket, tls: ssl.SSLContext | None) -> None:
         """Accept clients on a bound socket."""
@@ -189,6 +212,7 @@ class DataPlane:
             "in_flight": self.in_flight,
             "connections": len(self._clients),
             "learned": self.world.learned.name,
+            "promises": promises_json(self.wiring.configuration),
             "backends": {
                 name: {"in_flight": pool.in_flight, **self.watch.state_of(name)}
                 for name, pool in self.wiring.pools.items()

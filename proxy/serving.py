@@ -18,6 +18,7 @@ from telemetry.reserve import give_room, keep_room
 from .active import Active, read_active, write_active
 from .configuration import Configuration
 from .handover import Handover, prepare, remove_control
+from .locked import read_lock_text
 from .reloading import build_current, keys_text_of
 from .running import forget_running, read_running, write_running
 from .succession import Inheritance, Succession, own_command, take_inheritance
@@ -147,4 +148,5 @@ def _first_active(configuration: Configuration) -> Active:
         file=str(configuration.file.absolute()),
         text=configuration.text,
         keys_text=keys_text_of(configuration),
+        lock_text=read_lock_text(configuration.file),
     )

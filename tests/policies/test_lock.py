@@ -1,5 +1,6 @@
 """The lock: read, written, and void once anything it was proved of has changed."""
 
+from collections.abc import Mapping
 from math import nan
 
 import msgspec
@@ -8,9 +9,9 @@ import pytest
 from policies.lock import (
     BadLock,
     Lock,
+    Promises,
     RouteLock,
     apply_lock,
-    certified_routes,
     read_lock,
     route_digest,
     void_reason,
@@ -71,12 +72,23 @@ def test_a_bound_above_the_limit_promises_nothing(bound: float) -> None:
     assert "above the limit" in (reason(lock, policy()) or "")
 
 
+def applied(lock: Lock, made: Policy, **more: Mapping[str, str]) -> Promises:
+    return apply_lock(lock, made.routes, made.backends, **more)
+
+
 def test_routes_without_a_promise_and_lost_routes_are_told() -> None:
     made = policy()
     lock = Lock({"r": lock_of(made), "gone": lock_of(made), "default": lock_of(made)})
-    holding, void = certified_routes(lock, {r.name: r for r in made.routes}, made.backends)
-    assert set(holding) == {"r"}
-    assert void == {"gone": "no such route", "default": "the route promises nothing any more"}
+    found = applied(lock, made)
+    assert set(found.certified) == {"r"}
+    assert found.void == {
+        "gone": "no such route",
+        "default": "the route promises nothing any more",
+    }
+
+
+def test_a_route_that_was_never_calibrated_says_so() -> None:
+    assert "never proved" in applied(Lock(), policy()).void["r"]
 
 
 CALIBRATED = (
@@ -88,17 +100,51 @@ CALIBRATED = (
 
 def test_the_proved_threshold_takes_the_place_of_calibrated() -> None:
     made = policy_of(CALIBRATED)
-    routes, certified, void = apply_lock(Lock({"r": lock_of(made)}), made.routes, made.backends)
-    assert certified == {"r"}
-    assert void == {}
-    assert routes[0].confidence is not None
-    assert routes[0].confidence.accept == 0.8
-    assert routes[1] == made.routes[1]
+    found = applied(Lock({"r": lock_of(made)}), made)
+    assert set(found.certified) == {"r"}
+    assert found.void == {}
+    rule = found.routes[0].confidence
+    assert rule is not None
+    assert (rule.accept, rule.model) == (0.8, "")
+    assert found.routes[1] == made.routes[1]
 
 
 def test_a_proof_for_the_reference_alone_certifies_nobody_else() -> None:
     made = policy_of(CALIBRATED)
     alone = msgspec.structs.replace(lock_of(made), accept=None)
-    routes, certified, _ = apply_lock(Lock({"r": alone}), made.routes, made.backends)
-    assert certified == frozenset()
-    assert routes == made.routes
+    found = applied(Lock({"r": alone}), made)
+    assert found.certified == {}
+    assert found.void == {"r": "its labels prove it of the reference alone"}
+    assert found.routes == made.routes
+
+
+def test_a_proof_counts_with_the_model_it_was_made_of_and_with_no_other() -> None:
+    made = policy_of(CALIBRATED)
+    lock = Lock({"r": msgspec.structs.replace(lock_of(made), model="abc")})
+    assert set(applied(lock, made, models={"r": "abc"}).certified) == {"r"}
+    assert "model" in applied(lock, made, models={"r": "def"}).void["r"]
+    assert "model" in applied(lock, made).void["r"]
+    without = Lock({"r": lock_of(made)})
+    assert set(applied(without, made, models={"r": "abc"}).certified) == {"r"}
+
+
+def test_a_suspended_promise_gives_way_to_the_one_before() -> None:
+    made = policy_of(CALIBRATED)
+    former = msgspec.structs.replace(lock_of(made), accept=0.95)
+    broken = {"r": "broken after 40 labels"}
+    found = applied(Lock({"r": lock_of(made)}, {"r": former}), made, suspended=broken)
+    assert found.certified == {"r": former}
+    assert found.routes[0].confidence is not None
+    assert found.routes[0].confidence.accept == 0.95
+
+
+@pytest.mark.parametrize("former", [None, 0.5])
+def test_without_one_that_holds_the_reference_answers(former: float | None) -> None:
+    made = policy_of(CALIBRATED)
+    lock = Lock({"r": lock_of(made)})
+    if former is not None:
+        lock = Lock(lock.routes, {"r": msgspec.structs.replace(lock_of(made), bound=former)})
+    found = applied(lock, made, suspended={"r": "broken after 40 labels"})
+    assert found.certified == {}
+    assert found.void == {"r": "broken after 40 labels"}
+    assert found.routes == made.routes

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from pointsman.errors import ConfigError
-from proxy.active import Active, read_active
+from proxy.active import Active, build_active, read_active
 from proxy.keys import create_key
+from proxy.locked import lock_path
 from proxy.reloading import POLL_S, Current, Reloader, build_current, keys_text_of, signature
 from tests.proxy.test_keys import NOW
+from tests.proxy.test_locked import PROMISING, prove
 from tests.support.control_pair import until
 from tests.support.simple_config import SIMPLE, write_config
 
@@ -178,3 +180,19 @@ async def test_keys_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_has_a_signature_of_its_own(tmp_path: Path) -> None:
     assert signature(tmp_path / "none") is None
+
+
+async def test_a_lock_that_is_written_beside_the_file_is_taken_up(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, PROMISING)
+    watch = asyncio.get_running_loop().create_task(bench.reloader.watch())
+    await asyncio.sleep(0.1)
+    assert bench.spread == []
+    prove(bench.path)
+    await until(lambda: bench.spread == [1])
+    assert set(bench.reloader.current.configuration.promises.certified) == {"default"}
+    kept, _ = build_active(read_active(tmp_path / "data"), environment={})
+    assert set(kept.promises.certified) == {"default"}
+    lock_path(bench.path).unlink()
+    await until(lambda: bench.spread == [1, 2])
+    assert bench.reloader.current.configuration.promises.certified == {}
+    watch.cancel()

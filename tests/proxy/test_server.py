@@ -13,9 +13,11 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from policies.learned import Learned
+from policies.lock import Lock, RouteLock, route_digest, write_lock
 from proxy import exchange, server
 from proxy.heads import RequestHead
 from proxy.keys import create_key, revoke_key
+from proxy.locked import with_lock
 from tests.support.plane import (
     ASKED,
     STREAMED,
@@ -457,3 +459,47 @@ def test_a_token_is_taken_byte_for_byte(value: bytes, token: bytes) -> None:
         b"GET", b"/", [(b"authorization", value)], is_http_10=False, keeps_alive=True
     )
     assert server.token_of(head) == token
+
+
+# -- promises -------------------------------------------------------------------------------------
+
+PROMISING = config(
+    "  default: {candidates: [cheap], require: {error: {max: 9%, reference: sure}}}",
+    cheap="adapter: simulated, profile: {like: local, speed: instant}",
+    sure="adapter: simulated, profile: {like: gpt-4, speed: instant}",
+)
+
+
+def lock_of(plane: Plane, accept: float) -> RouteLock:
+    written = plane.configuration.written
+    digest = route_digest(written.default, written.backends)
+    return RouteLock(accept, 0.09, 0.95, "sure", 200, 3, 0.04, digest, "labels")
+
+
+def answered_by(plane: Plane) -> str | None:
+    return ask(plane).header("x-pointsman-backend")
+
+
+def test_a_certified_route_asks_who_is_cheap_until_it_is_suspended(tmp_path: Path) -> None:
+    with Plane(tmp_path, PROMISING) as plane:
+        assert answered_by(plane) == "sure"
+        data_plane = plane.data_plane
+        locked = with_lock(
+            data_plane.wiring.configuration,
+            write_lock(Lock({"default": lock_of(plane, 0.0)})).decode(),
+        )
+        plane.call(lambda: data_plane.configure(locked, None))
+        assert answered_by(plane) == "cheap"
+        plane.call(lambda: data_plane.suspend({"default": "broken after 40 labels"}))
+        assert answered_by(plane) == "sure"
+        record = plane.wait_for_records(3)[-1].record
+        assert record.reason == (
+            "no certified lock for error 9% (broken after 40 labels): reference sure"
+        )
+        plane.call(lambda: data_plane.configure(locked, None))
+        assert answered_by(plane) == "sure"
+        assert plane.call(data_plane.state)["promises"] == {
+            "default": {"certified": False, "reason": "broken after 40 labels"}
+        }
+        plane.call(lambda: data_plane.suspend({}))
+        assert answered_by(plane) == "cheap"
