@@ -22,7 +22,7 @@ from hashlib import blake2b
 
 from .decision import Decision
 from .step import ALL_WELL, Accept, Ask, GiveUp, Outcome, Step, Upstream
-from .words import ConfidenceRule, Escalate, Route
+from .words import Escalate, Route
 
 ATTEMPTS_MAX = 3
 RETRIES_MAX = 2
@@ -70,7 +70,7 @@ def next_step(
 
 def is_awaited(route: Route, answer: Outcome, backend: str) -> bool:
     """Whether an answer in doubt waits for `backend`, asked already: it would be asked next."""
-    is_doubted = _doubt(route.confidence, answer) is not None
+    is_doubted = _doubt(route, answer) is not None
     return is_doubted and _target(route.escalate, (answer,), ()) == backend
 
 
@@ -91,9 +91,9 @@ def _after_answer(
     left_s: float,
     unavailable: Mapping[str, str],
 ) -> Step:
-    rule, escalate = decision.route.confidence, decision.route.escalate
+    escalate = decision.route.escalate
     index = len(outcomes) - 1
-    doubt = _doubt(rule, outcomes[-1])
+    doubt = _doubt(decision.route, outcomes[-1])
     if doubt is None:
         return Accept(index)
     if outcomes[-1].is_visible:
@@ -108,10 +108,19 @@ def _after_answer(
     return Ask(target, "escalation", 0.0, doubt, left_s)
 
 
-def _doubt(rule: ConfidenceRule | None, outcome: Outcome) -> str | None:
-    """Why the answer is not trusted; None where it is, or where nothing is known of it."""
-    if rule is None or outcome.confidence is None or isinstance(rule.accept, str):
+def _doubt(route: Route, outcome: Outcome) -> str | None:
+    """Why the answer is not trusted; None where it is, or where nothing is known of it.
+
+    A promise is one against its reference, whose own answers are as good as promised; it was
+    proved with answers of unknown confidence going on to be asked again.
+    """
+    rule, limit = route.confidence, route.require.error
+    if rule is None or isinstance(rule.accept, str):
         return None
+    if limit is not None and outcome.backend == limit.reference:
+        return None
+    if outcome.confidence is None:
+        return None if rule.model is None else "confidence unknown"
     if outcome.confidence >= rule.accept:
         return None
     return f"confidence {outcome.confidence:.3g} below {rule.accept:g}"

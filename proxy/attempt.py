@@ -61,12 +61,12 @@ class Attempt:
     _mode: Mode = "whole"
     _events: EventBuffer | None = None
     _body_bytes = 0
-    _start = b""
-    _tail = b""
+    _start = _tail = b""
     head: ResponseHead | None = None
     failure: str | None = None
     failure_text = ""
     confidence: float | None = None
+    raw_confidence: float | None = None  # what a fitted model has not been asked about yet
     cost_usd: float | None = None
     """From the reported usage; set when the attempt has ended."""
     is_coded = False

@@ -21,7 +21,7 @@ def judge_answer(exchange: "Exchange", attempt: Attempt) -> None:
     reader = attempt.reader
     answer = Answer(reader.text, reader.finish_reason, reader.token_logprobs, reader.has_tool_calls)
     looks_in_prompt = any(check.in_prompt for check in route.checks)
-    attempt.confidence = judge(
+    attempt.confidence = attempt.raw_confidence = judge(
         route,
         answer,
         prompt_text=endpoint.prompt_text(exchange.request) if looks_in_prompt else "",

@@ -337,7 +337,7 @@ def attempt_record(attempt: Attempt, arrival_s: float, won: Attempt | None) -> A
         reader.finish_reason,
         reader.usage,
         attempt.cost_usd,
-        attempt.confidence,
+        attempt.raw_confidence,
         sum(logprobs) / len(logprobs) if logprobs else None,
         min(logprobs) if logprobs else None,
         attempt.served_at_once,

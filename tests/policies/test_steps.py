@@ -361,3 +361,26 @@ def test_who_was_aborted_for_the_other_may_be_asked_again():
 def test_an_answer_in_doubt_waits_for_who_would_be_next(words, confidence, backend, waits):
     route = decision_of(words).route
     assert is_awaited(route, answer(confidence), backend) is waits
+
+
+# -- under a promise -----------------------------------------------------------------------------
+
+
+def proved(*outcomes):
+    """The step on a route whose lock accepts from 0.8 on."""
+    promised = f"{ESCALATING}, require: {{error: {{max: 9%, reference: gpt-4}}}}"
+    decision = decision_of(promised)
+    rule = replace(decision.route.confidence, model="")
+    decision = replace(decision, route=replace(decision.route, confidence=rule))
+    return next_step(decision, outcomes, time_left_s=30.0, elapsed_s=1.0)
+
+
+def test_what_nothing_is_known_of_was_not_proved_right():
+    assert proved(answer(None)) == Ask("gpt-4", "escalation", 0.0, "confidence unknown", 30.0)
+    assert proved(answer(0.9)) == Accept(0)
+
+
+def test_the_references_own_answer_is_as_good_as_promised():
+    assert proved(answer(0.1, backend="gpt-4")) == Accept(0)
+    assert proved(answer(None, backend="gpt-4")) == Accept(0)
+    assert proved(answer(0.1), answer(0.2, backend="gpt-4", kind="escalation")) == Accept(1)
