@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Protocol
 
 from .backend import Backend
@@ -196,6 +197,11 @@ class Pool:
         else:
             raise self._full()
         return call
+
+    def apart(self, in_flight_max: int) -> "Pool":
+        """Further connections to the same backend, with a limit of their own."""
+        backend = replace(self.backend, in_flight_max=in_flight_max)
+        return Pool(backend, loop=self._loop, ssl_context=self._ssl_context)
 
     def close(self) -> None:
         """Close what is idle now and everything else when its call ends."""

@@ -31,7 +31,7 @@ PAGE = 200
 ROWS_MAX = 200_000
 """The newest captures are replayed; 1 KB each while they are."""
 MATTERS = ("cost_usd", "total_s", "error")
-LABELLED_BY = ("human", "teacher")
+LABELLED_BY = ("human", "teacher", "shadow")
 """Feedback of apps is no even sample: who is content says nothing."""
 
 

@@ -25,7 +25,7 @@ from .answer_match import answer_text, canonical
 from .assemble import assemble
 from .backtest import LABELLED_BY, PAGE
 from .captured import Captured, captured_by_id
-from .label_store import Labels, Verdict
+from .label_store import TEACHERS, Labels, Verdict
 
 CAPTURES_MAX = 200_000
 """The newest are read."""
@@ -131,7 +131,7 @@ def judge_capture(
     wrong = int(said != canonical(verdict.text))
     is_first = first is not None and first["backend"] == stored.backend
     is_reference = stored.backend == reference
-    is_teacher = verdict.source == "teacher" and _is_one_of(verdict.model or "", models)
+    is_teacher = verdict.source in TEACHERS and _is_one_of(verdict.model or "", models)
     return Judged(
         identifier,
         confidence,

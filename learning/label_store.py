@@ -1,8 +1,10 @@
 """Which answer is taken as right: labels of people, apps and teachers, and which of them counts.
 
 Precedence: a person's newest word (source `human`), then an answer an app sent with its feedback
-(`demonstration`), then what most samples of one teacher say. A label is about a question, so it
-counts for every capture with the same `input_hash`. A label that another `supersedes` is void.
+(`demonstration`), then what most samples of one teacher say; a reference that is shown requests
+(`shadow`) is a teacher. What a newcomer said (`canary`) is no label of what is right. A label is
+about a question, so it counts for every capture with the same `input_hash`. One that another
+`supersedes` is void.
 """
 
 from collections import Counter
@@ -18,9 +20,10 @@ from telemetry.store import LEARNING_FILE, has_schema, open_for_reading
 from .answer_match import answer_text, canonical
 
 Json = dict[str, object]
-LabelSource = Literal["human", "feedback", "teacher"]
+LabelSource = Literal["human", "feedback", "teacher", "shadow"]
 
-PRECEDENCE: Final[tuple[LabelSource, ...]] = ("human", "feedback", "teacher")
+PRECEDENCE: Final[tuple[LabelSource, ...]] = ("human", "feedback", "teacher", "shadow")
+TEACHERS: Final = ("teacher", "shadow")
 NEGATIVE: Final = ("thumb", "rating", "correct", "ok", "accepted", "thumbs")
 """Names of feedback whose number, where 0 or below, says that the answer was wrong."""
 
@@ -34,6 +37,8 @@ class Verdict(msgspec.Struct, frozen=True):
     samples: int = 1
     label_id: str | None = None
     model: str | None = None
+    probability: float | None = None
+    """With which the request was drawn to be labelled; None: not by chance."""
 
     @property
     def text(self) -> str:
@@ -117,7 +122,7 @@ def choose(labels: Sequence[Any], feedback: Any | None = None) -> Verdict | None
     if feedback is not None:
         message = read_message(feedback["demonstration"])
         return Verdict(message, "feedback", label_id=feedback["id"])
-    teachers = [row for row in valid if row["source"] == "teacher"]
+    teachers = [row for row in valid if row["source"] in TEACHERS]
     if not teachers:
         return None
     last = (teachers[-1]["model"], teachers[-1]["prompt_hash"])
@@ -135,7 +140,13 @@ def majority(samples: Sequence[Any]) -> Verdict:
     if chosen["score"] is not None:
         agreement = min(agreement, chosen["score"])
     return Verdict(
-        messages[index], "teacher", agreement, len(samples), chosen["id"], chosen["model"]
+        messages[index],
+        chosen["source"],
+        agreement,
+        len(samples),
+        chosen["id"],
+        chosen["model"],
+        chosen["probability"],
     )
 
 

@@ -16,6 +16,7 @@ from .unbuilt import note_use
 from .words import (
     FIRST_TOKEN_DEFAULT_S,
     IDLE_DEFAULT_S,
+    SHADOW_BUDGET_USD,
     TOTAL_DEFAULT_S,
     Clock,
     ConfidenceRule,
@@ -224,8 +225,9 @@ def decode_shadow(section: Section, names: Names) -> Shadow | None:
     section.require("backend", "share")
     backend = section.read("backend", names.backend)
     share = section.read("share", decoding.share)
+    budget_usd = section.read("budget", decoding.money_usd, SHADOW_BUDGET_USD)
     section.done()
-    return None if backend is None or share is None else Shadow(backend, share)
+    return None if backend is None or share is None else Shadow(backend, share, budget_usd)
 
 
 def decode_weights(section: Section) -> Weights:

@@ -16,6 +16,7 @@ def report_contradictions(route: Route, section: Section, names: Names) -> None:
     _report_confidence(route, section, names)
     _report_escalation(route, section)
     _report_failure(route, section)
+    _report_shadow(route, section, names)
 
 
 def _report_preference(route: Route, section: Section) -> None:
@@ -88,3 +89,25 @@ def _report_failure(route: Route, section: Section) -> None:
         section.findings.warn(
             section.at_key("on_failure"), "on_failure names only the candidate that failed"
         )
+
+
+def _report_shadow(route: Route, section: Section, names: Names) -> None:
+    shadow, findings = route.shadow, section.findings
+    inner = section.subsection("shadow")
+    if shadow is None or inner is None:
+        return
+    if route.capture == "off":
+        findings.error(inner.at, "shadow: with capture: off nothing may be kept of it")
+    if names.backends[shadow.backend].price is None:
+        if "budget" in inner:
+            findings.error(
+                inner.at_key("budget"),
+                f"budget: the price of {shadow.backend!r} is not known; give it a price:",
+            )
+        else:
+            findings.warn(
+                inner.at,
+                f"shadow: the price of {shadow.backend!r} is not known; no budget can be held",
+            )
+    if route.candidates == (shadow.backend,):
+        findings.warn(inner.at, f"shadow: {shadow.backend!r} answers every request itself")

@@ -117,7 +117,7 @@ def _route() -> Schema:
             ),
             "hedge": _mapping({"after": {"type": "string"}, "max_extra_cost": _ref("share")}),
             "explore": _mapping({"share": _ref("share")}, required=["share"]),
-            "shadow": _mapping({"backend": {"type": "string"}, "share": _ref("share")}),
+            "shadow": _shadow(),
             "canary": _canary(),
             "sticky": {"enum": ["none", "conversation"]},
             "capture": {"enum": ["full", "metadata", "off"]},
@@ -171,6 +171,13 @@ def _escalate() -> Schema:
             "within": _ref("duration"),
         },
         required=["to"],
+    )
+
+
+def _shadow() -> Schema:
+    return _mapping(
+        {"backend": {"type": "string"}, "share": _ref("share"), "budget": _ref("money")},
+        required=["backend", "share"],
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 StepKind = Literal["retry", "fallback", "escalation"]
-OutcomeKind = Literal["primary", "hedge", "retry", "fallback", "escalation"]
+OutcomeKind = Literal["primary", "hedge", "retry", "fallback", "escalation", "shadow"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,6 @@ UNBUILT = frozenset(
         "judge",
         "accept: calibrated",
         "hold: tokens",
-        "shadow",
         "canary",
         "sticky: conversation",
         "redact: true",

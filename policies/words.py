@@ -23,6 +23,8 @@ ACCEPT_DEFAULT = 0.5
 """Between what a failed check (0) and a passed one (1) gives: checks alone need no number."""
 TOTAL_DEFAULT_S = 300.0  # a reasoning model may think for minutes; undici gives up at 300 s
 FIRST_TOKEN_DEFAULT_S = 120.0
+SHADOW_BUDGET_USD = 10.0
+"""A day: a share of a busy route may cost more than its operator had in mind."""
 IDLE_DEFAULT_S = 60.0  # between two tokens; FAULTS names nginx's 60 s as the precedent
 
 
@@ -117,10 +119,12 @@ class Explore(msgspec.Struct, frozen=True):
 
 
 class Shadow(msgspec.Struct, frozen=True):
-    """Share of requests sent to `backend` as well; its answer reaches nobody."""
+    """Share of answered requests shown to `backend` as well; its answer reaches nobody."""
 
     backend: str
     share: float
+    budget_usd: float = SHADOW_BUDGET_USD
+    """A day, all workers together."""
 
 
 class KeepIf(msgspec.Struct, frozen=True):

@@ -50,6 +50,7 @@ HELP = {
     "pointsman_backend_available": "Workers that send to the backend now.",
     "pointsman_backend_transitions_total": "Changes of a backend's standing.",
     "pointsman_backend_probes_total": "Requests that tried a backend again, by outcome.",
+    "pointsman_shadows_total": "What became of copies for labels.",
     "pointsman_retry_budget_refused_total": "Retries not made for lack of budget.",
     "pointsman_info": "Always 1; version and policy in force as labels.",
     "pointsman_start_time_seconds": "When this keeper started, in seconds since the epoch.",

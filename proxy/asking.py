@@ -37,6 +37,7 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
         and not (features.has_tools and features.is_stream)  # llama.cpp refuses these together
     )
     includes_usage = features.include_usage or not endpoint.adds_usage
+    keeps_text = not (route.confidence is None and route.shadow is None and route.canary is None)
     model = target.backend.model if features.model is None else features.model  # none put in
     wanted = Wanted(model, features.is_stream, includes_usage, wants_logprobs)
     return Attempt(
@@ -49,7 +50,7 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
             query=head.query,
             path=endpoint.path,
         ),
-        endpoint.make_reader(features.choices, route.confidence is not None),
+        endpoint.make_reader(features.choices, keeps_text),
         kind=kind,
         is_held=route.hold != "none",
         loop=exchange.plane.loop,

@@ -81,6 +81,8 @@ class Exchange:
     is_paused = False
     _held_tail = b""
     _last = b""
+    copies: tuple[Any, ...] = ()
+    """What another backend is to be shown once the client has its answer (shadow.py)."""
 
     def __init__(
         self,
@@ -430,6 +432,8 @@ class Exchange:
         ending = Ending(status, http_status, error_type, won, first_byte_s, now_s)
         record = record_of(self, ending)
         self.plane.exchange_ended(record, counted=self._is_counted)
+        if status == "ok" and won is not None and self.plane.shadows.is_on:
+            self.copies = self.plane.shadows.ended(self, won)
         self.plane.journal.append(record, self._released)
 
     def _remember(self, won: Attempt) -> None:
@@ -450,6 +454,8 @@ class Exchange:
         self.attempt = None
         for attempt in self.attempts:
             attempt.let_go()
+        if self.copies:
+            self.plane.shadows.begin(self.copies)
 
     # -- time ---------------------------------------------------------------------------------
 

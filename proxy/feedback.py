@@ -38,7 +38,7 @@ BODY_BYTES_MAX = 1 << 20
 NAME_BYTES_MAX = 128
 TEXT_BYTES_MAX = 16 << 10
 """Of a `value` that is text."""
-SOURCE = "caller"
+SOURCE = "feedback"
 
 Found = dict[str, Any] | DownstreamError
 

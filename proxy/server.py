@@ -43,6 +43,7 @@ from .patience import Patience
 from .pins import Pins
 from .recording import Packer
 from .reply import DECISIONS_PREFIX, FEEDBACK_PATH, Reply, allowed_methods, own_method
+from .shadow import Shadows
 from .watch import Watch
 from .wiring import Wiring, wire
 
@@ -72,11 +73,18 @@ class DataPlane:
         self.workers = workers
         self.world = World(Learned())
         self.watch = Watch(loop, worker=worker, on_change=self._take_unavailable)
+        self.counting = Counting()
+        self.shadows = Shadows(
+            loop,
+            workers=workers,
+            keep=journal.append_label,
+            unavailable=lambda: self.watch.unavailable,
+            count=self.counting.attempt,
+        )
         self.body_bytes_max = 0
         self.admission = Admission(loop)
         self.is_ready = False
         self.date = b""
-        self.counting = Counting()
         self.patience = Patience(loop)
         self.pack = Packer()
         self.lookup = Lookup(loop)
@@ -115,6 +123,7 @@ class DataPlane:
         before = self.wiring if self._is_configured else None
         configuration = in_force(configuration, self._suspended)
         self.wiring = wire(configuration, keys, loop=self.loop, before=before)
+        self.shadows.follow(self.wiring)
         self.watch.follow(configuration.backends, workers=self.workers)
         self._is_configured = True
         self.learn(self.world.learned)
@@ -161,6 +170,7 @@ class DataPlane:
         at once would meet requests that are already on their way.
         """
         self.is_ready = False
+        self.shadows.stop()
         if self._server is not None:
             self._server.close()
         for client in self._clients:
@@ -185,6 +195,7 @@ class DataPlane:
             client.abort()
         self.lookup.close()
         self.watch.close()
+        self.shadows.close()
         if self._is_configured:
             for pool in self.wiring.pools.values():
                 pool.close()
@@ -201,7 +212,8 @@ class DataPlane:
             gauges["pointsman_backend_in_flight", label] = float(pool.in_flight)
             opened = float(pool.connections_opened)
             gauges["pointsman_backend_connections_opened_total", label] = opened
-        return {**self.counting.counters, **gauges, **self.watch.counters()}
+        shadows = self.shadows.counters()
+        return {**self.counting.counters, **gauges, **self.watch.counters(), **shadows}
 
     def state(self) -> dict[str, object]:
         """What this worker is doing now, as JSON data."""
@@ -210,6 +222,7 @@ class DataPlane:
             "policy": self.wiring.policy.digest,
             "ready": self.readiness == "ready",
             "in_flight": self.in_flight,
+            "shadows": self.shadows.state(),
             "connections": len(self._clients),
             "learned": self.world.learned.name,
             "promises": promises_json(self.wiring.configuration),

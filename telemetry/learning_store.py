@@ -25,7 +25,8 @@ FEEDBACK_COLUMNS: Final = (
 )  # fmt: skip
 LABEL_COLUMNS: Final = (
     "id", "request_id", "input_hash", "source", "model", "prompt_hash", "cache_key", "sample_no",
-    "output", "score", "verdict", "cost_usd", "ts_us", "supersedes",
+    "output", "score", "verdict", "cost_usd", "ts_us", "supersedes", "probability", "route",
+    "backend", "total_us", "prompt_tok", "completion_tok", "reasoning_tok", "agrees",
 )  # fmt: skip
 _FEEDBACK: Final = insert_statement("feedback", (*FEEDBACK_COLUMNS, "row_crc"), known="ignore")
 _LABEL: Final = insert_statement("labels", (*LABEL_COLUMNS, "row_crc"), known="ignore")
@@ -162,6 +163,7 @@ def feedback_row(feedback: FeedbackRecord) -> Row:
 
 def label_row(label: LabelRecord) -> Row:
     """The row of `labels`, in the order of LABEL_COLUMNS."""
+    usage = label.usage
     return (
         label.id,
         label.request_id,
@@ -177,6 +179,14 @@ def label_row(label: LabelRecord) -> Row:
         _number(label.cost_usd),
         label.ts_us,
         label.supersedes,
+        _number(label.probability),
+        label.route,
+        label.backend,
+        label.total_us,
+        usage.prompt,
+        usage.completion,
+        usage.reasoning,
+        None if label.agrees is None else +label.agrees,
     )
 
 

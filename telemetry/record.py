@@ -172,10 +172,15 @@ class FeedbackRecord(msgspec.Struct, frozen=True, array_like=True):
     text: str | None = None
     demonstration: bytes | None = None
     """A better answer, as the caller sent it."""
-    source: str = "caller"
+    source: str = "feedback"
     tags: dict[str, str] = {}
     caller: str | None = None
     """Whose key gave it. Like `source` written by this program, never taken from a client."""
+
+
+LabelSource = Literal["teacher", "human", "rule", "judge", "shadow", "canary"]
+"""Who says it, written by this program alone. `shadow`: a reference backend that was asked as
+well; `canary`: a newcomer that was, which says nothing of what is right."""
 
 
 class LabelRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -184,7 +189,7 @@ class LabelRecord(msgspec.Struct, frozen=True, array_like=True):
     id: str
     request_id: str
     input_hash: bytes
-    source: Literal["teacher", "human", "rule", "judge"]
+    source: LabelSource
     ts_us: int
     model: str | None = None
     prompt_hash: str | None = None
@@ -195,6 +200,15 @@ class LabelRecord(msgspec.Struct, frozen=True, array_like=True):
     verdict: str | None = None
     cost_usd: float | None = None
     supersedes: str | None = None
+    probability: float | None = None
+    """With which this request was drawn to be labelled; None: not by chance."""
+    route: str | None = None
+    backend: str | None = None
+    """Who was asked for it, where that was a backend of ours."""
+    total_us: int | None = None
+    usage: Usage = Usage()
+    agrees: bool | None = None
+    """Whether `output` has the value of the answer the client received; None: not known."""
 
 
 class EventRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -5,7 +5,7 @@ import pytest
 
 from learning.label_store import Labels, choose, count_labelled, read_message
 from learning.ledger import Ledger
-from telemetry.learning_store import feedback_row, label_row
+from telemetry.learning_store import LABEL_COLUMNS, feedback_row, label_row
 from telemetry.record import FeedbackRecord, LabelRecord
 
 HASH = b"h" * 16
@@ -28,10 +28,6 @@ def told(request="r", name="better", text="told", number=None):
     )  # fmt: skip
 
 
-LABEL_COLUMNS = (
-    "id, request_id, input_hash, source, model, prompt_hash, cache_key, sample_no, output, score,"
-    " verdict, cost_usd, ts_us, supersedes"
-)
 FEEDBACK_COLUMNS = "id, request_id, ts_us, name, num, text, demonstration, source, tags"
 
 
@@ -39,7 +35,7 @@ def keep(directory, *items):
     with Ledger(directory) as ledger:
         for item in items:
             if isinstance(item, LabelRecord):
-                table, columns, row = "labels", LABEL_COLUMNS, label_row(item)
+                table, columns, row = "labels", ", ".join(LABEL_COLUMNS), label_row(item)
             else:
                 table, columns, row = "feedback", FEEDBACK_COLUMNS, feedback_row(item)[:9]
             marks = ",".join("?" * len(row))
@@ -58,6 +54,17 @@ def test_a_person_counts_before_an_app_before_a_teacher(tmp_path):
     assert (verdict(tmp_path).text, verdict(tmp_path).source) == ("told", "feedback")
     keep(tmp_path, label("2", "person", "human"))
     assert (verdict(tmp_path).text, verdict(tmp_path).source) == ("person", "human")
+
+
+def test_a_reference_shown_requests_is_a_teacher_whose_sampling_is_known(tmp_path):
+    keep(tmp_path, label("1", "7", "shadow", probability=0.02))
+    found = verdict(tmp_path)
+    assert (found.text, found.source, found.probability) == ("7", "shadow", 0.02)
+
+
+def test_a_newcomer_is_no_teacher(tmp_path):
+    keep(tmp_path, label("1", "7", "canary", probability=0.02))
+    assert verdict(tmp_path) is None
 
 
 def test_the_newest_word_of_people_counts(tmp_path):

@@ -58,7 +58,12 @@ def text_of(words):
         ("hedge: {after: p95, max_extra_cost: 5%}", lambda r: r.hedge, Hedge(0.05, 0.95, None)),
         ("hedge: {after: 2s, max_extra_cost: 5%}", lambda r: r.hedge, Hedge(0.05, None, 2.0)),
         ("explore: {share: 3%}", lambda r: r.explore, Explore(0.03)),
-        ("shadow: {backend: gpt-4, share: 2%}", lambda r: r.shadow, Shadow("gpt-4", 0.02)),
+        ("shadow: {backend: gpt-4, share: 2%}", lambda r: r.shadow, Shadow("gpt-4", 0.02, 10.0)),
+        (
+            "shadow: {backend: gpt-4, share: 2%, budget: $0.5}",
+            lambda r: r.shadow,
+            Shadow("gpt-4", 0.02, 0.5),
+        ),
         (
             "prefer: weighted, weights: {error: $0.05, late: $0.01}",
             lambda r: r.weights,

@@ -1,6 +1,7 @@
 import pytest
 
-from tests.support.policy_cases import errors_of, warnings_of
+from policies.facts import BackendFacts
+from tests.support.policy_cases import BACKENDS, errors_of, warnings_of
 
 CHECKS = "checks: {c: {in_prompt: true}}\n"
 
@@ -29,6 +30,10 @@ def text_of(words):
             "candidates: local, escalate: {to: gpt-4, within: 2s}, timeout: {total: 1s}",
             "escalate.within: 2 s is longer than timeout.total: 1 s",
         ),
+        (
+            "candidates: local, shadow: {backend: gpt-4, share: 1%}, capture: 'off'",
+            "with capture: off nothing may be kept of it",
+        ),
     ],
 )
 def test_words_that_exclude_each_other_are_refused(words, message):
@@ -46,6 +51,10 @@ def test_words_that_exclude_each_other_are_refused(words, message):
         ("candidates: local, escalate: {to: gpt-4}, hold: none", "before it can be escalated"),
         ("candidates: local, escalate: {to: gpt-4, max_steps: 3}", "3 attempts at most"),
         ("candidates: local, on_failure: local", "only the candidate that failed"),
+        (
+            "candidates: gpt-4, shadow: {backend: gpt-4, share: 1%}",
+            "'gpt-4' answers every request itself",
+        ),
     ],
 )
 def test_words_that_mean_less_than_they_say_are_warned_about(words, message):
@@ -76,3 +85,14 @@ def test_contradiction_stands_at_the_later_word():
             candidates: local
             weights: {late: $1}
     """) == ["4:5: weights count only with prefer: weighted"]
+
+
+UNPRICED = {**BACKENDS, "free": BackendFacts("free")}
+
+
+def test_a_shadow_without_a_price_has_no_budget():
+    words = "candidates: gpt-4, shadow: {backend: free, share: 1%}"
+    (warning,) = warnings_of(text_of(words), UNPRICED)
+    assert "the price of 'free' is not known; no budget can be held" in warning
+    (error,) = errors_of(text_of(words.replace("1%", "1%, budget: $5")), UNPRICED)
+    assert "the price of 'free' is not known; give it a price:" in error

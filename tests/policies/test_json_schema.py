@@ -25,7 +25,8 @@ ROUTES = [
     "candidates: gpt-4, escalate: {to: [local], max_steps: 1, within: 1500ms}, on_failure: [local]",
     "candidates: gpt-4, timeout: {total: 30s, first_token: 10s, idle: 60s}",
     "candidates: gpt-4, hedge: {after: p95, max_extra_cost: 5%}, explore: {share: 3%}",
-    "candidates: gpt-4, shadow: {backend: local, share: 2%}, sticky: conversation, capture: 'off'",
+    "candidates: gpt-4, shadow: {backend: local, share: 2%, budget: $3}, capture: metadata",
+    "candidates: gpt-4, sticky: conversation, capture: 'off'",
     "candidates: gpt-4, canary: {backend: local-v2, stages: [shadow, 1%, 100%], "
     "keep_if: {error: +0.5pp, p95: 200ms, cost: +0%}, min_samples: 5, then: promote}",
     "candidates: gpt-4, redact: false, probes: [{prompt: x, labels: {a: b}, "

@@ -59,9 +59,9 @@ def test_words_ahead_of_their_time_are_warned_about_where_they_stand():
     ]
     assert sorted(words) == [
         "accept: calibrated", "agree_with", "agreement", "canary",
-        "require.error", "shadow", "sticky: conversation",
+        "require.error", "sticky: conversation",
     ]  # fmt: skip
-    assert "22:5: accepted, not yet in effect: shadow (policy.yaml:22)" in warnings_of(EXAMPLE)
+    assert "23:5: accepted, not yet in effect: canary (policy.yaml:23)" in warnings_of(EXAMPLE)
 
 
 def test_all_faults_are_found_in_one_run():

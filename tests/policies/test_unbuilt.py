@@ -7,9 +7,9 @@ AT = Position("config.yaml", 7, 3)
 
 def test_word_without_effect_is_warned_about_with_its_line():
     findings = Findings()
-    note_use(findings, AT, "shadow")
+    note_use(findings, AT, "canary")
     assert [str(warning) for warning in findings.warnings] == [
-        "config.yaml:7:3: accepted, not yet in effect: shadow (config.yaml:7)"
+        "config.yaml:7:3: accepted, not yet in effect: canary (config.yaml:7)"
     ]
     assert not findings.errors
 

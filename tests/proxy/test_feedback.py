@@ -155,7 +155,7 @@ def test_feedback_is_in_the_journal_when_it_is_answered_and_in_the_store_once(
     fold(data(plane))
     (kept,) = feedback_of(data(plane), identifier)
     assert (kept["id"], kept["name"], kept["value"]) == (answer.json["id"], "payoff", shown)
-    assert (kept["source"], kept["caller"], "demonstration" in kept) == ("caller", None, False)
+    assert (kept["source"], kept["caller"], "demonstration" in kept) == ("feedback", None, False)
 
 
 @pytest.mark.parametrize("better", ["42", {"role": "assistant", "content": "42"}])
@@ -228,7 +228,7 @@ def test_only_the_caller_who_asked_may(tmp_path: Path) -> None:
             assert answer.code == (401, "invalid_request_error", "invalid_api_key")
         fold(data(plane))
         (kept,) = feedback_of(data(plane), identifier)
-        assert (kept["source"], kept["caller"]) == ("caller", "billing")
+        assert (kept["source"], kept["caller"]) == ("feedback", "billing")
 
 
 @pytest.mark.parametrize("member", ["source", "caller", "tags", "ts_us"])

@@ -70,6 +70,29 @@ def test_knows_every_kind_of_attempt(connection):
         )
 
 
+def test_labels_of_before_outlive_the_table_made_anew(connection):
+    older = [step for step in migrations("learning") if step.number < 5]
+    for step in older:
+        connection.executescript(f"begin;{step.sql};pragma user_version = {step.number};commit;")
+    connection.execute(
+        "insert into labels(id, request_id, input_hash, source, ts_us, row_crc)"
+        " values ('l', 'r', x'00', 'human', 7, 1)"
+    )
+    connection.commit()
+    migrate(connection, "learning", "f")
+    (row,) = connection.execute("select id, source, ts_us, row_crc, probability from labels")
+    assert tuple(row) == ("l", "human", 7, None, None)
+    connection.execute(
+        "insert into labels(id, request_id, input_hash, source, ts_us) values"
+        " ('s', 'r', x'00', 'shadow', 7)"
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute(
+            "insert into labels(id, request_id, input_hash, source, ts_us) values"
+            " ('x', 'r', x'00', 'anybody', 7)"
+        )
+
+
 def test_a_later_schema_is_refused(connection):
     connection.execute("pragma user_version = 999")
     with pytest.raises(StoreTooNew, match="schema 999"):

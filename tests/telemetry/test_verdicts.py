@@ -33,9 +33,9 @@ def test_shows_what_was_said_oldest_first(tmp_path):
     keep_feedback(tmp_path, late, early, said("b"))
     assert feedback_of(tmp_path, "a") == [
         {"id": early.id, "ts": "1970-01-01T00:00:01.000000Z", "name": "thumb", "value": 1.0,
-         "source": "caller", "caller": None},
+         "source": "feedback", "caller": None},
         {"id": late.id, "ts": "1970-01-01T00:00:02.000000Z", "name": "thumb", "value": "no",
-         "source": "caller", "caller": "billing", "demonstration": {"content": "x"}},
+         "source": "feedback", "caller": "billing", "demonstration": {"content": "x"}},
     ]  # fmt: skip
 
 
