@@ -17,51 +17,16 @@ has to know. All of it is constant: what an adapter needs of one backend stands 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from pointsman.errors import PointsmanError
 
 from .backend import Backend, Protocol
 from .connection import ResponseHead
 from .content_coding import decoded
 from .declared import Declared
+from .edits import Edited, Wanted
 from .headers import Header, HeaderRule
 
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What the route asks of one attempt, and what is known of the client's body."""
-
-    model_asked: str
-    is_stream: bool
-    includes_usage: bool
-    """The client asked for usage in its stream, or its API tells it anyway."""
-    adds_logprobs: bool
-    """Confidence wants logprobs and the client asked for none."""
-
-    def is_moved_to(self, backend: Backend) -> bool:
-        """The policy chose this model: the client asked for another name."""
-        return self.model_asked not in (backend.model, backend.name)
-
-
-class Edited(msgspec.Struct, frozen=True):
-    """A body as one backend gets it, and what must be hidden from its answer."""
-
-    body: bytes
-    names: tuple[str, ...] = ()
-    """The members that were changed."""
-    hides_usage: bool = False
-    hides_logprobs: bool = False
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """One request, ready to send, and what must be hidden from its answer."""
-
-    payload: bytes
-    edited: tuple[str, ...]
-    hides_usage: bool
-    hides_logprobs: bool
 
 
 class RequestRefused(PointsmanError, ValueError):

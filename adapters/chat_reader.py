@@ -4,12 +4,21 @@ Completeness follows WIRE section 6: `[DONE]` was seen, or every choice had its 
 What is the same for every API stands in answer_reader.py.
 """
 
+import msgspec
 from msgspec import UNSET
 
 from pointsman.tokens import Usage
 
 from .answer_reader import LOGPROBS_MAX, AnswerReader
-from .completion import Choice, Completion, Logprobs, Message, ReportedUsage, read_completion
+from .completion import (
+    Choice,
+    Completion,
+    Logprobs,
+    Message,
+    ReportedUsage,
+    decode_completion,
+    salvage_completion,
+)
 
 CHOICES_MAX = 1024
 """Choices whose end is remembered; OpenAI allows 128."""
@@ -51,11 +60,14 @@ class ChatReader(AnswerReader):
 
     def _read(self, payload: bytes) -> bool:
         """False where it is not a JSON object."""
-        completion, is_typed = read_completion(payload)
-        if not is_typed:
+        try:
+            completion = decode_completion(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.is_unparsed = True
-        if completion is None:
-            return False
+            salvaged = salvage_completion(payload)
+            if salvaged is None:
+                return False
+            completion = salvaged
         self._take(completion)
         return True
 

@@ -70,16 +70,13 @@ class Completion(Struct):
     error: Raw | UnsetType = UNSET
 
 
-_decode = msgspec.json.Decoder(Completion).decode
+decode_completion = msgspec.json.Decoder(Completion).decode
 
 
-def read_completion(payload: bytes) -> tuple[Completion | None, bool]:
-    """The completion, and whether all of it had its type; None where it is no JSON object."""
-    try:
-        return _decode(payload), True
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        members = loose_object(payload)
-        return (None if members is None else _salvage_completion(members)), False
+def salvage_completion(payload: bytes) -> Completion | None:
+    """What can be read of one that `decode_completion` refused; None: it is no JSON object."""
+    members = loose_object(payload)
+    return None if members is None else _salvage_completion(members)
 
 
 def loose_object(payload: bytes) -> dict[str, Any] | None:

@@ -24,11 +24,6 @@ class Parameters:
     drop: tuple[str, ...] = ()
     refuse: tuple[str, ...] = ()
 
-    @property
-    def moves(self) -> bool:
-        """Whether a moved request may need a change."""
-        return bool(self.rename or self.drop)
-
 
 NO_RULES = Parameters()
 REASONING = Parameters(
@@ -96,19 +91,8 @@ class Costly(msgspec.Struct):
 
 
 COSTLY = Costly.__struct_fields__
-_NOTHING_COSTLY = Costly()
-_decode_costly = msgspec.json.Decoder(Costly).decode
-
-
-def refused(body: bytes, names: tuple[str, ...]) -> str | None:
-    """The first of `names`, all of them of `COSTLY`, that is a member of `body`."""
-    try:
-        found = _decode_costly(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None  # the backend says what it thinks of that
-    if found == _NOTHING_COSTLY:
-        return None
-    return next((name for name in names if getattr(found, name) is not UNSET), None)
+NOTHING_COSTLY = Costly()
+decode_costly = msgspec.json.Decoder(Costly).decode
 
 
 def decode_parameters(

@@ -8,9 +8,9 @@ from urllib.parse import unquote_to_bytes
 
 import pointsman
 
-from .adapter import Prepared, Wanted
 from .address import DEFAULT_PORTS
 from .backend import Backend
+from .edits import Prepared, Wanted
 from .registry import find_adapter
 
 VERSION = b"/v1"
@@ -33,6 +33,7 @@ class Target:
         adapter = find_adapter(backend.adapter)
         self.backend = backend
         self.protocol = adapter.protocol
+        self.is_simulated = backend.is_simulated
         self.to_upstream = adapter.to_upstream
         self.to_downstream = adapter.to_downstream
         self.is_retryable = adapter.is_retryable

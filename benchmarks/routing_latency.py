@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pointsman.tokens import Price, Usage
+from policies.asked import Features
 from policies.decide import decide
 from policies.decision import World
 from policies.facts import BackendFacts
 from policies.features import parse_chat, read_features
 from policies.learned import Learned, Observation
 from policies.policy import Policy
-from policies.request import Features
 from policies.words import Explore, LatencyLimit, Preference, Require, Route
 
 from .outcomes import DATA, open_text

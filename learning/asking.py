@@ -18,10 +18,11 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from adapters.adapter import RequestRefused, Wanted
+from adapters.adapter import RequestRefused
 from adapters.address import DEFAULT_PORTS
 from adapters.backend import Backend, with_simulator
 from adapters.chat_reader import ChatReader
+from adapters.edits import Wanted
 from adapters.simulated.server import Simulator
 from adapters.target import Target
 from pointsman.errors import PointsmanError

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from .asked import Features
 from .envelope import plain, positive, read_envelope
 from .identity import conversation_of, read_labels, task_of
-from .request import CompletionRequest, Features
+from .request import CompletionRequest
 
 CHOICES_MAX = 1024
 """More prompts in one request are counted as so many; OpenAI allows fewer."""

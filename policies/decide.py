@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 
+from .asked import Features
 from .compiled_route import (
     CompiledCandidate,
     CompiledRoute,
@@ -26,7 +27,6 @@ from .explore import explore
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
 from .policy import Policy
 from .prediction import Prediction
-from .request import Features
 from .words import CostLimit, Preference, Route, Weights
 
 _WEIGHING: tuple[Preference, ...] = ("surest", "weighted")

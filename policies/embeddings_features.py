@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from .asked import Features
 from .envelope import read_envelope
 from .identity import conversation_of, read_labels, task_of
-from .request import EmbeddingsRequest, Features
+from .request import EmbeddingsRequest
 
 TASK = b"embeddings"
 """Requests for vectors are alike whatever they hold: one task, unless a label names another."""

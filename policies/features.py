@@ -13,9 +13,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from .asked import Features
 from .envelope import messages, plain, positive, read_envelope, survey, texts_of, tool_names
 from .identity import conversation_of, read_labels, task_of
-from .request import ChatRequest, Features, ResponseFormat, ResponseKind
+from .request import ChatRequest, ResponseFormat, ResponseKind
 
 _decode_chat = msgspec.json.Decoder(ChatRequest).decode
 _decode_kind = msgspec.json.Decoder(ResponseKind).decode

@@ -10,13 +10,13 @@ How often is for hedge_budget.py to say.
 
 from collections.abc import Collection, Mapping
 
+from .asked import Features
 from .compiled_route import CompiledRoute, RouteMatch
 from .decide import alternative, output_max, rounded_bytes
 from .decision import Candidate, Decision, World
 from .facts import BackendFacts
 from .inquiry import Inquiry, size_bucket
 from .learned import Learned
-from .request import Features
 
 
 def wait_s(match: RouteMatch, chosen: str, features: Features, learned: Learned) -> float | None:

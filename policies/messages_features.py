@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
+from .asked import Features
 from .envelope import messages, plain, positive, read_envelope, survey, texts_of, tool_names
 from .identity import conversation_of, read_labels, task_of
-from .request import NOTHING, Features
+from .request import NOTHING
 
 IMAGE_MARK = b'"image"'
 

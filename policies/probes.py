@@ -11,6 +11,7 @@ import msgspec
 
 from pointsman.tokens import Usage
 
+from .asked import Features
 from .decide import decide
 from .decision import Decision, World
 from .facts import BackendFacts
@@ -19,7 +20,7 @@ from .glob import example
 from .inquiry import SAMPLES_MIN
 from .learned import Learned, Observation
 from .policy import Policy
-from .request import ChatRequest, Features
+from .request import ChatRequest
 from .words import Probe, ProbeWorld, Route
 
 PROBE_TASK = "probe"

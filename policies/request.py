@@ -1,4 +1,4 @@
-"""Requests as types: the envelope of each API that is decoded, and the features made of it.
+"""Requests as types: the envelope of each API that is decoded; asked.py has what is made of it.
 
 Types alone, so that what reads them (features.py) can be compiled.
 """
@@ -79,34 +79,6 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True):
     input: msgspec.Raw = NOTHING
     metadata: Any = None
     user: Any = None
-
-
-class Features(msgspec.Struct, frozen=True):
-    """All that a decision reads of one request."""
-
-    model: str | None
-    """None: none was named, where an API allows that; `default` takes it."""
-    """Empty where the client left it to others; only some APIs allow that."""
-    labels: dict[str, str]
-    labels_ignored: int
-    """Labels left out: beyond 16, over 128 bytes, or not text."""
-    task: str
-    """The label `task`, else a hash of system prompt and tool names."""
-    conversation: str
-    user: str | None
-    prompt_bytes: int
-    """JSON bytes of what becomes prompt tokens; of the whole body where there are none."""
-    max_tokens: int | None
-    """The client's own limit on output tokens of one choice."""
-    is_stream: bool
-    choices: int
-    has_tools: bool
-    has_images: bool
-    response_format: ResponseFormat | None
-    wants_logprobs: bool
-    include_usage: bool
-    previous_response_id: str | None = None
-    """The response this request goes on from; only the backend that made it knows it."""
 
 
 class Message(msgspec.Struct):

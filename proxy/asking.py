@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from adapters.adapter import RequestRefused, Wanted
+from adapters.adapter import RequestRefused
 from adapters.backend import Protocol
+from adapters.edits import Wanted
 from policies.step import OutcomeKind
 
 from .attempt import Attempt

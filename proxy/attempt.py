@@ -9,9 +9,9 @@ import asyncio
 from time import monotonic
 from typing import Literal, Protocol
 
-from adapters.adapter import Prepared
 from adapters.answer_reader import START_BYTES, AnswerReader
 from adapters.connection import ResponseHead
+from adapters.edits import Prepared
 from adapters.errors import UpstreamError
 from adapters.pool import Call, Pool, StreamedBody
 from adapters.retry_after import retry_after_s

@@ -28,7 +28,7 @@ from policies import (
     messages_features,
     responses_features,
 )
-from policies.request import Features
+from policies.asked import Features
 
 from . import errors
 from .errors import Shape

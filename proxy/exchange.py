@@ -14,8 +14,9 @@ from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any
 
 from adapters.adapter import RequestRefused
+from policies.asked import Features
 from policies.decision import Decision
-from policies.request import Features, RequestError
+from policies.request import RequestError
 from policies.step import Accept, Ask, GiveUp, OutcomeKind
 from policies.steps import next_step
 from telemetry.ids import new_id

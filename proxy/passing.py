@@ -14,8 +14,8 @@ import asyncio
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
-from adapters.adapter import Prepared
 from adapters.answer_reader import AnswerReader
+from adapters.edits import Prepared
 from adapters.target import Target
 from telemetry.ids import new_id
 from telemetry.record import Status

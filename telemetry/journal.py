@@ -26,8 +26,9 @@ import msgspec
 
 from .capture_level import reduced
 from .config import Durability, OnError
+from .entry import Entry, Release
 from .frames import PAYLOAD_BYTES_MAX, Kind
-from .journal_entry import Entry, JournalCounters, Release
+from .journal_counters import JournalCounters
 from .record import GAP_EVENT, BodyPart, EventRecord, FeedbackRecord, LabelRecord, RequestRecord
 from .segment_file import JOURNAL_FOLDER
 from .segment_writer import SEGMENT_BYTES_MAX, SegmentWriter

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from .journal_entry import JournalCounters
+from .journal_counters import JournalCounters
 
 Labels = tuple[tuple[str, str], ...]
 Key = tuple[str, Labels]

@@ -6,9 +6,10 @@ answer, so nothing needs to be asked for or hidden.
 """
 
 from adapters import splice
-from adapters.adapter import Adapter, Edited, Wanted
+from adapters.adapter import Adapter
 from adapters.backend import Backend
 from adapters.declared import Declared
+from adapters.edits import Edited, Wanted
 from adapters.headers import Header, HeaderRule
 from adapters.parameters import NO_RULES, Parameters, adapted, decode_parameters
 from pointsman.decoding import boolean
@@ -77,8 +78,9 @@ def edit(backend: Backend, body: bytes, wanted: Wanted) -> Edited:
         names = ("model",)
     else:
         splice.refuse_twice(body, "model")
-    if backend.parameters.moves and wanted.is_moved_to(backend):
-        body, changed = adapted(body, backend.parameters)
+    rules = backend.parameters
+    if (rules.rename or rules.drop) and wanted.is_moved_to(backend):
+        body, changed = adapted(body, rules)
         names += changed
     if backend.strip_metadata and (edit := splice.remove_member(body, "metadata")):
         body = splice.apply_one(body, edit)

@@ -13,22 +13,25 @@ import re
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from adapters import splice
-from adapters.adapter import Adapter, Edited, RequestRefused, Wanted
+from adapters.adapter import Adapter, RequestRefused
 from adapters.backend import Backend
 from adapters.connection import ResponseHead
 from adapters.content_coding import decoded
 from adapters.declared import Declared
+from adapters.edits import Edited, Wanted
 from adapters.headers import Header, HeaderRule
 from adapters.parameters import (
     COSTLY,
     NO_RULES,
+    NOTHING_COSTLY,
     REASONING,
     Parameters,
     adapted,
+    decode_costly,
     decode_parameters,
-    refused,
 )
 from pointsman.decoding import Section, boolean, choice, text
 from pointsman.document import Node
@@ -126,8 +129,9 @@ def edit(backend: Backend, body: bytes, wanted: Wanted) -> Edited:
         names = _MODEL_ONLY
     else:
         splice.refuse_twice(body, "model")
-    if backend.parameters.moves and wanted.is_moved_to(backend):
-        body, changed = adapted(body, backend.parameters)
+    rules = backend.parameters
+    if (rules.rename or rules.drop) and wanted.is_moved_to(backend):
+        body, changed = adapted(body, rules)
         names += changed
     hides_usage = False
     if wanted.is_stream and not wanted.includes_usage and backend.include_usage:
@@ -149,13 +153,24 @@ def edit(backend: Backend, body: bytes, wanted: Wanted) -> Edited:
 def check(backend: Backend, body: bytes) -> None:
     """Raise RequestRefused for what this backend's operator has not allowed."""
     if backend.parameters.refuse:
-        name = refused(body, backend.parameters.refuse)
+        name = costly_member(body, backend.parameters.refuse)
         if name is not None:
             message = f"Unsupported parameter: '{name}' is not allowed for this model."
             raise RequestRefused(message, param=name, code="unsupported_parameter")
     if isinstance(backend.own, Own) and backend.own.has_local_files and names_a_file(body):
         message = "An image must be given as an http, https or data URL."
         raise RequestRefused(message, param="messages", code="invalid_image_url")
+
+
+def costly_member(body: bytes, names: tuple[str, ...]) -> str | None:
+    """The first of `names`, all of them of `COSTLY`, that is a member of `body`."""
+    try:
+        found = decode_costly(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # the backend says what it thinks of that
+    if found == NOTHING_COSTLY:
+        return None
+    return next((name for name in names if getattr(found, name) is not UNSET), None)
 
 
 def names_a_file(body: bytes) -> bool:

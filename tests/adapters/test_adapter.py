@@ -2,9 +2,10 @@
 
 import pytest
 
-from adapters.adapter import Wanted, never_loading, retryable_by_status
+from adapters.adapter import never_loading, retryable_by_status
 from adapters.backend import Backend
 from adapters.connection import ResponseHead
+from adapters.edits import Wanted
 
 
 def head(status: int, *headers: tuple[bytes, bytes]) -> ResponseHead:

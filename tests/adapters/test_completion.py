@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.completion import TOKENS_MAX, Completion, read_completion
+from adapters.completion import (
+    TOKENS_MAX,
+    Completion,
+    decode_completion,
+    salvage_completion,
+)
 
 PLAIN: dict[str, Any] = {
     "id": "c",
@@ -28,6 +33,14 @@ PLAIN: dict[str, Any] = {
         "completion_tokens_details": {"reasoning_tokens": 1},
     },
 }
+
+
+def read_completion(body: bytes) -> tuple[Completion | None, bool]:
+    """As the reader reads it: strictly, else what can be salvaged."""
+    try:
+        return decode_completion(body), True
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return salvage_completion(body), False
 
 
 def read(value: object) -> tuple[Completion, bool]:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.asked import Features
 from policies.completion_features import (
     CHOICES_MAX,
     parse_completion,
@@ -11,7 +12,7 @@ from policies.completion_features import (
     read_features,
     response_schema,
 )
-from policies.request import Features, RequestError
+from policies.request import RequestError
 from tests.policies.test_features import JSON
 
 

@@ -4,6 +4,7 @@ A case gives a route (or a whole request), what was seen, and what the decision 
 that a case does not name are not looked at.
 """
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from pointsman.tokens import Price
 from policies.decide import decide
@@ -51,7 +52,7 @@ def request_of(case):
         chat(model=request["model"], max_tokens=request.get("max_tokens")),
         labels={"task": "t", **request["labels"]},
     )
-    return replace(features, prompt_bytes=request.get("prompt_bytes", 400))
+    return dataclasses.replace(features, prompt_bytes=request.get("prompt_bytes", 400))
 
 
 def world_of(case):

@@ -3,13 +3,13 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.asked import Features
 from policies.embeddings_features import (
     parse_embeddings,
     prompt_text,
     read_features,
     response_schema,
 )
-from policies.request import Features
 from tests.policies.test_features import JSON
 
 

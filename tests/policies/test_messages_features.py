@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from policies.asked import Features
 from policies.messages_features import (
     parse_messages,
     prompt_text,
     read_features,
     response_schema,
 )
-from policies.request import Features, RequestError
+from policies.request import RequestError
 
 ASKED: dict[str, Any] = {
     "model": "claude-x",

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.request import Features, RequestError
+from policies.asked import Features
+from policies.request import RequestError
 from policies.responses_features import parse_response, prompt_text, read_features, response_schema
 from tests.policies.test_features import JSON
 

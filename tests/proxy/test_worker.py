@@ -13,7 +13,7 @@ from proxy.handover import prepare
 from proxy.keys import create_key
 from proxy.listening import Address, TlsFiles
 from proxy.worker import Worker, build_or_refuse_all, listener_tls, node_name
-from telemetry.journal_entry import JournalCounters
+from telemetry.journal_counters import JournalCounters
 from tests.proxy.test_keys import NOW
 from tests.support.certificates import make_certificates
 from tests.support.simple_config import SIMPLE

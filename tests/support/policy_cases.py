@@ -9,13 +9,14 @@ import msgspec
 from pointsman.decoding import Findings
 from pointsman.document import MapNode, parse
 from pointsman.tokens import Price, Usage
+from policies.asked import Features
 from policies.compiled_route import RouteMatch
 from policies.facts import BackendFacts, Expect
 from policies.features import parse_chat, read_features
 from policies.language import load_policy
 from policies.learned import Learned, Observation
 from policies.policy import Policy
-from policies.request import ChatRequest, Features
+from policies.request import ChatRequest
 
 FILE = "policy.yaml"
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from telemetry.journal_entry import JournalCounters
+from telemetry.journal_counters import JournalCounters
 from telemetry.metrics import CAPTURE_HELP, SAMPLES_MAX, exposition, journal_counters, merged
 
 names = st.sampled_from(["pointsman_a", "pointsman_b_total", "pointsman_c_seconds"])

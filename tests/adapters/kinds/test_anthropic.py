@@ -4,9 +4,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from adapters.adapter import Wanted
 from adapters.backend import Backend
 from adapters.declared import load_backends
+from adapters.edits import Wanted
 from adapters.kinds.anthropic import ADAPTER
 from adapters.target import Target
 from pointsman.decoding import Findings

@@ -69,7 +69,7 @@ def test_azures_own_headers_reach_the_client() -> None:
 
 
 def test_reasoning_brings_the_same_parameters_as_with_openai() -> None:
-    assert declared(f"{URL}, reasoning: true")[0].parameters.moves
+    assert declared(f"{URL}, reasoning: true")[0].parameters.drop
     assert declared(URL)[0].parameters.refuse == ()
 
 

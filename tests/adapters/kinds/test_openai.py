@@ -2,19 +2,20 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 import pointsman
-from adapters.adapter import RETRYABLE_STATUSES, Edited, Prepared, RequestRefused, Wanted
+from adapters.adapter import RETRYABLE_STATUSES, RequestRefused
 from adapters.backend import Backend
 from adapters.connection import ResponseHead
 from adapters.declared import load_backends
+from adapters.edits import Edited, Prepared, Wanted
 from adapters.kinds.openai import ADAPTER
 from adapters.retry_after import retry_after_s
 from adapters.splice import DuplicateMember

@@ -29,6 +29,6 @@ def test_is_asked_at_the_simulators_address(adapter: str, protocol: str, path: b
     assert findings.errors == []
     assert backend.is_simulated
     assert backend.protocol == find_adapter(adapter).protocol == protocol
-    assert backend.parameters.moves
+    assert backend.parameters.drop
     start = Target(backend).start(b"POST", path)
     assert start.startswith(b"POST /b" + path + b" HTTP/1.1\r\nhost: 127.0.0.1:4711\r\n")
