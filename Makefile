@@ -11,6 +11,7 @@ PIP := $(BIN)/$(PIP_WORDS)
 LOCK_WORDS = --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate $(UPGRADE)
 UV_COMPILE = $(UV) pip compile $(LOCK_WORDS) pyproject.toml requirements/build.in
 CONFIG ?= config.yaml
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -23,8 +24,11 @@ help: ## this list
 run: $(VENV)/.run-ready ## serve config.yaml on 127.0.0.1:8080 (admin on 8081)
 	@exec $(BIN)/pointsman serve --config $(CONFIG)
 
+# Two at once, then alone what holds moments to narrow limits. 5 is pytest's "nothing selected".
+SUITE = $(BIN)/python -m pytest --quiet --ignore tests/conformance
 test: $(VENV)/.dev-ready ## the test suite
-	@$(BIN)/python -m pytest --quiet -m "not slow" --ignore tests/conformance $(PYTEST_ARGS)
+	@$(SUITE) -n $(JOBS) --dist loadfile -m "not slow and not timed" $(PYTEST_ARGS) || [ $$? = 5 ]
+	@$(SUITE) -m "timed and not slow" $(PYTEST_ARGS) || [ $$? = 5 ]
 
 check: ## what must be green before a commit: tests, lint, types, import contract, docs
 	@.ci/run

@@ -304,6 +304,7 @@ async def test_none_of_five_thousand_calls_fails_in_the_keep_alive_race() -> Non
 # -- connecting -------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 @on_uvloop
 async def test_a_refused_connection_fails_fast() -> None:
     pool = make_pool(closed_port())
@@ -320,6 +321,7 @@ def test_the_limits_are_those_promised() -> None:
     assert TLS_TIMEOUT_S == 3.0
 
 
+@pytest.mark.timed
 @on_uvloop
 async def test_a_connection_nobody_answers_is_given_up_in_time(
     monkeypatch: pytest.MonkeyPatch,
@@ -334,6 +336,7 @@ async def test_a_connection_nobody_answers_is_given_up_in_time(
     assert 0.25 < time.monotonic() - started_s < 0.8
 
 
+@pytest.mark.timed
 @on_uvloop
 async def test_several_silent_addresses_take_no_longer_than_one(
     monkeypatch: pytest.MonkeyPatch,
@@ -346,6 +349,7 @@ async def test_several_silent_addresses_take_no_longer_than_one(
     assert 0.25 < time.monotonic() - started_s < 0.8
 
 
+@pytest.mark.timed
 @on_uvloop
 async def test_a_silent_address_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "CONNECT_TIMEOUT_S", 0.4)
@@ -420,6 +424,7 @@ async def test_a_name_that_cannot_be_one_is_told_as_such(host: str) -> None:
     assert (await ask(make_pool(80, host=host))).kind == "dns"
 
 
+@pytest.mark.timed
 @on_uvloop
 async def test_a_slow_name_server_is_given_up_and_asked_once_for_all(
     monkeypatch: pytest.MonkeyPatch,
@@ -460,6 +465,7 @@ async def test_names_are_looked_up_again_after_a_while(monkeypatch: pytest.Monke
         assert names.asked == 2
 
 
+@pytest.mark.timed
 @on_uvloop
 async def test_the_old_addresses_serve_while_new_ones_are_looked_up(
     monkeypatch: pytest.MonkeyPatch,
@@ -568,6 +574,7 @@ async def test_a_wrong_name_is_refused(certificates: Certificates) -> None:
         assert (await ask(pool)).kind == "tls"
 
 
+@pytest.mark.timed
 @on_uvloop
 async def test_a_handshake_that_stalls_is_given_up(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch

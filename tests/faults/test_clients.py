@@ -98,6 +98,7 @@ def leave(served: Served, up: ScriptedUpstream, moment: Moment, number: int) -> 
     return closed.closed_at - left_s
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("times", [20, pytest.param(400, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
 def test_f22_the_backend_sees_it_within_a_tenth_of_a_second(

@@ -27,6 +27,7 @@ BACKUP = "on_failure: [b]"
 # -- F6: connect refused --------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_f06_another_backend_answers_within_fifty_milliseconds(tmp_path: Path) -> None:
     spans = []
     with (
@@ -66,6 +67,7 @@ def test_f06_five_in_a_row_and_it_is_asked_no_more(tmp_path: Path) -> None:
 # -- F7: connect into a black hole ----------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_f07_a_connect_is_cut_at_two_seconds_and_another_answers(tmp_path: Path) -> None:
     with (
         unanswered_port() as port,
@@ -113,6 +115,7 @@ def test_f08_a_name_without_an_address_is_a_typed_502(tmp_path: Path, said: str)
         assert [one["attempts"][0]["error_type"] for one in captures] == ["dns", "dns"]
 
 
+@pytest.mark.timed
 def test_f08_a_slow_name_server_holds_up_nobody_else(tmp_path: Path, ledger: Ledger) -> None:
     with (
         ScriptedUpstream([GOOD]) as b,

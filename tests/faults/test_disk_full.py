@@ -111,6 +111,7 @@ def added_up(output: str) -> str:
     return f"{sum(counts)} missing (disk)"
 
 
+@pytest.mark.timed
 def test_f36_closed_answers_nothing_it_cannot_keep(tmp_path: Path, ledger: Ledger) -> None:
     draw = random.Random(new_seed())
     refused = cut = unready = 0
@@ -156,6 +157,7 @@ def ask_once(served: Served, ledger: Ledger, body: bytes) -> int:
     return answer.status
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("on_error", ["fail_open", "fail_closed"])
 def test_f36_processes_killed_while_the_disk_is_full_come_back(
     tmp_path: Path, on_error: str

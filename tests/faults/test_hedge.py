@@ -23,6 +23,7 @@ from tests.support.scripted import ScriptedUpstream, request, stall, until_close
 STREAM = stream_answer(EVENTS, usage_event() + DONE)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("body", "answer"), [(ASKED, whole_answer()), (STREAMED, STREAM)], ids=["whole", "stream"]
 )
@@ -52,6 +53,7 @@ def test_f48_the_loser_is_aborted_and_leaves_nothing_but_its_name(
         assert lab.plane.call(lambda: lab.plane.data_plane.watch.unavailable) == {}
 
 
+@pytest.mark.timed
 def test_f48_over_tls_the_loser_sees_the_reset_as_soon(tmp_path: Path) -> None:
     tls = make_certificates(tmp_path).server_context
     scripts = ([request, until_closed], [request, whole_answer()])

@@ -224,6 +224,7 @@ REQUESTS = {
 }
 
 
+@pytest.mark.timed
 def test_f21_large_requests_pass_and_nobody_else_waits(tmp_path: Path) -> None:
     with (
         ScriptedUpstream([swallow, whole_answer()] * 3) as up,
@@ -243,6 +244,7 @@ def test_f21_large_requests_pass_and_nobody_else_waits(tmp_path: Path) -> None:
         assert pings.longest_s < STALL_MAX_S
 
 
+@pytest.mark.timed
 def test_f21_a_million_messages_are_over_the_limit_and_refused_unread(tmp_path: Path) -> None:
     body = messages(1_000_000, 1)
     with (
@@ -258,6 +260,7 @@ def test_f21_a_million_messages_are_over_the_limit_and_refused_unread(tmp_path: 
         assert pings.longest_s < STALL_MAX_S
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 def test_f21_a_million_messages_within_a_larger_limit_pass(tmp_path: Path) -> None:
     body = messages(1_000_000, 1)

@@ -222,6 +222,7 @@ def test_f28_all_down_is_a_quick_503_and_over_without_a_restart(
     assert tries <= len(down) * (1 + SHARE) + FLOOR_PER_S * (back_s - down_s + 2) + unknowing
 
 
+@pytest.mark.timed
 def test_f28_alone_and_down_it_is_asked_again_by_every_request(
     tmp_path: Path, ledger: Ledger
 ) -> None:

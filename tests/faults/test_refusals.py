@@ -34,6 +34,7 @@ GOOD = answering(lambda asked: whole_answer())
 # -- F1: 429 with Retry-After ---------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_f01_the_next_backend_is_asked_at_once(tmp_path: Path) -> None:
     with (
         ScriptedUpstream([answering(lambda asked: LIMITED)]) as a,
@@ -88,6 +89,7 @@ def test_f01_a_rate_limit_is_no_failure_of_the_backend(tmp_path: Path) -> None:
         assert answer.header("x-pointsman-attempts") == "1"
 
 
+@pytest.mark.timed
 def test_f01_nobody_asks_before_the_wait_is_over(tmp_path: Path) -> None:
     said = [LIMITED]
 

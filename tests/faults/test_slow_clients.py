@@ -112,6 +112,7 @@ MANY: dict[Kind, int] = {"heads": 5000, "bodies": 5000, "readers": 1000}
 KIB_A_CLIENT: dict[Kind, int] = {"heads": 20, "bodies": 20, "readers": 768}
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("counts", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_f25_good_traffic_goes_on_beside_them(
     tmp_path: Path, ledger: Ledger, counts: dict[Kind, int]

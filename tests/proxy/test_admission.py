@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from proxy.admission import WAITING_MAX, Admission
 from proxy.errors import DownstreamError
 from proxy.keys import create_key
@@ -173,6 +175,7 @@ def slow(
         yield upstream, plane
 
 
+@pytest.mark.timed
 def test_overload_is_told_at_once(tmp_path: Path) -> None:
     with slow(tmp_path, "limits: {in_flight: 1}") as (upstream, plane), plane.client() as first:
         first.send(post(ASKED))
@@ -193,6 +196,7 @@ def test_a_short_wait_saves_a_refusal(tmp_path: Path) -> None:
         assert plane.count("in_flight") == 0
 
 
+@pytest.mark.timed
 def test_a_wait_in_vain_ends_with_the_queues_time(tmp_path: Path) -> None:
     with slow(tmp_path, "limits: {in_flight: 1, queue: 50ms}") as (upstream, plane):
         with plane.client() as first:
@@ -250,6 +254,7 @@ def test_a_key_at_its_limit_gets_a_429(tmp_path: Path) -> None:
         assert ask(plane, ASKED, mine).status == 200
 
 
+@pytest.mark.timed
 def test_a_full_backend_is_told_at_once(tmp_path: Path) -> None:
     with slow(tmp_path, "") as (upstream, plane):
         text = one_backend(upstream.base_url).replace("price:", "in_flight: 1, price:")

@@ -198,6 +198,7 @@ def test_an_error_body_without_end_is_cut_off(
         assert ask(plane).code == UPSTREAM_ERROR
 
 
+@pytest.mark.timed
 def test_a_backend_that_forgets_to_end_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

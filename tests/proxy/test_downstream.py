@@ -621,6 +621,7 @@ def test_a_head_that_does_not_come_is_told_so(
     assert plane.records() == []
 
 
+@pytest.mark.timed
 def test_a_head_may_not_drip_for_ever(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     shorten(monkeypatch, "header", 0.2)
     started_s = time.monotonic()

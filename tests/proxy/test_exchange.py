@@ -505,6 +505,7 @@ def test_silence_is_filled_with_comments_between_events(
 # -- failures and fallback ------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_another_backend_answers_where_the_first_cannot_be_reached(tmp_path: Path) -> None:
     with ScriptedUpstream([request, whole_answer()]) as b:
         text = config("  default: {candidates: [a], on_failure: [b]}", a=REFUSED, b=b.base_url)
@@ -551,6 +552,7 @@ def test_three_attempts_are_the_most_over_all_backends(tmp_path: Path) -> None:
         assert len(b.requests) >= 1
 
 
+@pytest.mark.timed
 def test_a_wait_that_the_backend_asks_for_is_kept_to(tmp_path: Path) -> None:
     script = [request, error_answer("429 X", "retry-after-ms: 150"), request, whole_answer()]
     with serving(tmp_path, script) as (_, plane):
@@ -559,6 +561,7 @@ def test_a_wait_that_the_backend_asks_for_is_kept_to(tmp_path: Path) -> None:
         assert 0.14 < time.monotonic() - started_s < 0.6
 
 
+@pytest.mark.timed
 def test_a_wait_that_does_not_fit_the_deadline_is_not_begun(tmp_path: Path) -> None:
     script = [request, error_answer("429 X", "retry-after: 20", "x-ratelimit-reset-requests: 6m0s")]
     with serving(tmp_path, script, route="timeout: {total: 5s}") as (_, plane):
@@ -569,6 +572,7 @@ def test_a_wait_that_does_not_fit_the_deadline_is_not_begun(tmp_path: Path) -> N
         assert answer.header("x-ratelimit-reset-requests") == "6m0s"
 
 
+@pytest.mark.timed
 def test_another_backend_is_asked_at_once_instead_of_waiting(tmp_path: Path) -> None:
     first = [request, error_answer("429 X", "retry-after: 1")]
     with serving_two(tmp_path, first, [request, whole_answer()]) as (_, _, plane):
@@ -724,6 +728,7 @@ def test_logprobs_are_asked_for_and_hidden_again(tmp_path: Path) -> None:
 # -- time -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("body", [ASKED, STREAMED], ids=["whole", "stream"])
 @pytest.mark.parametrize("said", [[], [chunked_head()], [chunked_head(), chunk(b": ping\n\n")]])
 def test_no_first_token_in_time(tmp_path: Path, body: dict[str, Any], said: list[Step]) -> None:
@@ -747,6 +752,7 @@ def test_a_first_token_in_time_from_another(tmp_path: Path) -> None:
         assert a.wait_until_finished().closed_how is not None
 
 
+@pytest.mark.timed
 def test_the_deadline_is_shared_by_all_attempts(tmp_path: Path) -> None:
     """The second backend gets what the first one left."""
     route = "on_failure: [b], timeout: {total: 400ms, first_token: 250ms}"
@@ -779,6 +785,7 @@ def test_a_gap_in_a_stream_is_a_cut(tmp_path: Path) -> None:
         assert plane.only_record().ended == ("upstream_cut", False, 200, "timeout")
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(("header", "most_s"), [("200", 0.5), ("0", 0.2), ("99999999999", 1.5)])
 def test_a_client_can_shorten_its_deadline_only(tmp_path: Path, header: str, most_s: float) -> None:
     with serving(tmp_path, [request, until_closed], route="timeout: {total: 1s}") as (_, plane):

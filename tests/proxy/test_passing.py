@@ -230,6 +230,7 @@ def test_an_answer_without_a_body_has_no_length(tmp_path: Path, status: str) -> 
             assert answer.header("transfer-encoding") is None
 
 
+@pytest.mark.timed
 def test_a_download_keeps_its_length_its_name_and_its_pace(tmp_path: Path) -> None:
     head = response(b"", "content-disposition: attachment; filename=a", "set-cookie: no",
                     content_type="application/octet-stream")  # fmt: skip
@@ -246,6 +247,7 @@ def test_a_download_keeps_its_length_its_name_and_its_pace(tmp_path: Path) -> No
         assert plane.only_record().ended == ("ok", True, 200, None)
 
 
+@pytest.mark.timed
 def test_events_pass_at_once(tmp_path: Path) -> None:
     script = [take, chunked_head() + chunk(b"event: a\ndata: 1\n\n"), stall(0.3), LAST_CHUNK]
     with passing(tmp_path, script) as (_, plane), plane.client() as client:

@@ -329,6 +329,7 @@ def test_what_passes_through_asks_for_the_key_before_the_body(
 # -- limits, defects, draining --------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_more_than_it_may_hold_is_told_to_come_back(tmp_path: Path) -> None:
     script = [request, stall(0.3), whole_answer()] * 2
     with ScriptedUpstream(script) as up:

@@ -87,6 +87,7 @@ def test_titles_its_children(start: Start) -> None:
     assert titles == ["pointsman: supervisor", "pointsman: keeper", "pointsman: worker 1"]
 
 
+@pytest.mark.timed
 def test_restarts_a_killed_child_at_once_and_says_ready_only_once(start: Start) -> None:
     running = start("plain")
     running.wait_for("all ready\n")

@@ -164,6 +164,7 @@ def test_a_probe_whose_client_leaves_decides_nothing(tmp_path: Path) -> None:
         plane.wait_until(lambda: ask(plane).header("x-pointsman-backend") == "a")
 
 
+@pytest.mark.timed
 def test_a_probe_that_streams_is_an_answer_before_its_end(tmp_path: Path) -> None:
     with two(tmp_path) as (a, _, plane):
         break_a(a, plane)
@@ -197,6 +198,7 @@ def test_the_last_backend_is_asked_whatever_it_did(tmp_path: Path) -> None:
         assert ask(plane).status == 200, "no need to wait for a probe where there is nobody else"
 
 
+@pytest.mark.timed
 def test_a_rate_limited_backend_is_left_alone_until_it_says(tmp_path: Path) -> None:
     with two(tmp_path) as (a, _, plane):
         a.is_down, a.says_down = True, error_answer("429 Too Many Requests", "retry-after: 1")

@@ -72,6 +72,7 @@ def test_passes_a_reset_of_either_end() -> None:
         assert far.wait_until_finished(2).closed_how == "reset"
 
 
+@pytest.mark.timed
 def test_delays() -> None:
     started_s = time.monotonic()
     with behind(latency(0.2, 0.05, seed=1)) as client:
@@ -86,6 +87,7 @@ def test_slices() -> None:
     assert len(pieces) > len(ANSWER) // 7 // 2
 
 
+@pytest.mark.timed
 def test_limits_the_bandwidth() -> None:
     started_s = time.monotonic()
     with behind(bandwidth(len(ANSWER) / 0.3)) as client:

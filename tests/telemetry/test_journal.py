@@ -127,6 +127,7 @@ async def test_power_waits_for_the_disk_and_confirms_in_groups(tmp_path, monkeyp
     journal.close()
 
 
+@pytest.mark.timed
 async def test_process_never_waits_for_a_slow_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fdatasync", lambda descriptor: time.sleep(0.3))
     journal, ledger = open_journal(tmp_path), Ledger()
@@ -153,6 +154,7 @@ async def test_process_syncs_behind_the_answers(tmp_path, monkeypatch):
     journal.close()
 
 
+@pytest.mark.timed
 async def test_a_full_disk_answers_anyway_counts_exactly_and_resumes(tmp_path):
     with small_disk(tmp_path / "disk", 192) as disk:
         journal, ledger = open_journal(disk), Ledger()
