@@ -118,14 +118,13 @@ def apply_lock(
     routes: Sequence[Route],
     backends: Mapping[str, BackendFacts],
     *,
-    models: Mapping[str, str] = {},
+    model: str = "",
     suspended: Mapping[str, str] = {},
 ) -> Promises:
     """What holds of a lock. Done once, when a configuration is loaded.
 
-    `models` are the digests of the fitted models, by route; `suspended` says of which routes
-    the promise was found broken, and how: there the former one counts, where there is one that
-    holds. A route whose proof says that the reference answers everything is not certified: that
+    `model` is the digest of the fitted models; `suspended` says of which routes the promise was
+    found broken, and how: there the former one counts, where there is one that holds. A route whose proof says that the reference answers everything is not certified: that
     is what happens without a proof too.
     """
     known = {route.name for route in routes}
@@ -133,7 +132,6 @@ def apply_lock(
     certified, applied = {}, []
     for route in routes:
         if route.name in lock.routes or route.require.error is not None:
-            model = models.get(route.name, "")
             broken = suspended.get(route.name)
             found = _promise(lock, route, backends, model=model, broken=broken)
             if isinstance(found, str):

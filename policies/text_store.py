@@ -50,7 +50,7 @@ def model_bytes(model: TextModel) -> bytes:
     return b"".join(parts)
 
 
-def model_digest(data: bytes) -> str:
+def model_digest(data: bytes | memoryview) -> str:
     """What a lock calls the model."""
     return blake2b(data, digest_size=8).hexdigest()
 
@@ -62,9 +62,12 @@ def read_model(data: bytes) -> TextModel:
     return model
 
 
-def loading(data: bytes) -> Iterator[TextModel | None]:
-    """None after every slice, the model at the end. Raises ValueError, at the first step."""
-    header, at = _read_header(data)
+def loading(data: bytes, *, start: int = 0, end: int | None = None) -> Iterator[TextModel | None]:
+    """None after every slice, the model at the end. Raises ValueError, at the first step.
+
+    The model stands between `start` and `end`; what is around it is not read.
+    """
+    header, at = _read_header(data, start, len(data) if end is None else end)
     texts: list[Grams] = []
     for count in header.counts:
         keys = array("I", data[at : at + _KEY_BYTES * count])
@@ -72,8 +75,8 @@ def loading(data: bytes) -> Iterator[TextModel | None]:
             keys.byteswap()
         at += _KEY_BYTES * count
         grams: Grams = {}
-        for start in range(0, count, SLICE):
-            part = keys[start : start + SLICE]
+        for place in range(0, count, SLICE):
+            part = keys[place : place + SLICE]
             grams.update(zip(part, _values(data, at, len(part), header.value_bytes), strict=True))
             at += len(part) * header.value_bytes
             yield None
@@ -81,13 +84,13 @@ def loading(data: bytes) -> Iterator[TextModel | None]:
     yield TextModel(tuple(texts), header.heads, header.labels)
 
 
-def _read_header(data: bytes) -> tuple[_Header, int]:
+def _read_header(data: bytes, start: int, end: int) -> tuple[_Header, int]:
     try:
-        (length,) = _LENGTH.unpack_from(data)
-        header = msgspec.msgpack.decode(data[_LENGTH.size : _LENGTH.size + length], type=_Header)
+        (length,) = _LENGTH.unpack_from(data, start)
+        at = start + _LENGTH.size + length
+        header = msgspec.msgpack.decode(data[at - length : at], type=_Header)
     except (struct.error, msgspec.DecodeError) as error:
         raise ValueError(f"not a text model: {error}") from None
-    at = _LENGTH.size + length
     size = sum(header.counts) * (_KEY_BYTES + header.value_bytes)
     if header.format != FORMAT:
         raise ValueError(f"a text model of format {header.format}; this program reads {FORMAT}")
@@ -95,7 +98,7 @@ def _read_header(data: bytes) -> tuple[_Header, int]:
         raise ValueError("a text model whose lanes do not fit its heads")
     if min(header.counts, default=0) < 0 or sum(header.counts) > GRAMS_MAX:
         raise ValueError(f"a text model of more than {GRAMS_MAX:,} n-grams")
-    if len(data) != at + size:
+    if end != at + size:
         raise ValueError("a text model cut short, or with something behind it")
     return header, at
 

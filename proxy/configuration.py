@@ -9,7 +9,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapters.backend import Backend, with_simulator
@@ -19,9 +19,11 @@ from pointsman.decoding import Findings, Section
 from pointsman.document import MapNode, ScalarNode, parse
 from pointsman.errors import ConfigError, Problem
 from policies.facts import BackendFacts, Expect
+from policies.fitted_store import DIGEST_BYTES, digest_in
 from policies.language import Policy, load_policy
 from policies.lock import Lock, Promises
 from telemetry.config import CaptureConfig, load_capture
+from telemetry.fitted_file import start_of_fitted
 
 from .listening import (
     Address,
@@ -62,8 +64,8 @@ class Configuration:
     warnings: tuple[Problem, ...]
     written: Policy
     lock: Lock = Lock()
-    models: Mapping[str, str] = field(default_factory=dict)
-    """Digests of the models fitted last, by route."""
+    model: str = ""
+    """Digest of what was fitted last; see policies/fitted.py."""
     promises: Promises = Promises(())
 
     @property
@@ -104,7 +106,8 @@ def parse_configuration(
     configuration = _decode(text, file, findings, environment)
     findings.raise_if_any()
     assert configuration is not None  # without errors every section was read
-    return with_lock(configuration, lock)
+    model = digest_in(start_of_fitted(configuration.capture.directory, DIGEST_BYTES))
+    return with_lock(configuration, lock, model=model)
 
 
 def _decode(

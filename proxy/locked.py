@@ -38,11 +38,11 @@ def read_lock_text(config: Path) -> str | None:
 
 
 def with_lock(
-    configuration: "Configuration", text: str | None, *, models: Mapping[str, str] = {}
+    configuration: "Configuration", text: str | None, *, model: str = ""
 ) -> "Configuration":
     """The configuration with the promises of a lock in force, and warnings of those that are not.
 
-    `models` are the digests of the models fitted last, by route.
+    `model` is the digest of what was fitted last.
     """
     lock, problems = Lock(), []
     if text is not None:
@@ -51,7 +51,7 @@ def with_lock(
         except BadLock as error:
             path = str(lock_path(configuration.file))
             problems.append(Problem(path, 1, 1, f"{error}; run `pointsman calibrate` again"))
-    made = in_force(replace(configuration, lock=lock, models=models), {})
+    made = in_force(replace(configuration, lock=lock, model=model), {})
     if problems:
         void = {
             name: reason if name in lock.routes else UNREADABLE
@@ -69,7 +69,7 @@ def in_force(configuration: "Configuration", suspended: Mapping[str, str]) -> "C
         configuration.lock,
         written.routes,
         written.backends,
-        models=configuration.models,
+        model=configuration.model,
         suspended=suspended,
     )
     policy = configuration.written

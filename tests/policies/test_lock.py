@@ -72,8 +72,10 @@ def test_a_bound_above_the_limit_promises_nothing(bound: float) -> None:
     assert "above the limit" in (reason(lock, policy()) or "")
 
 
-def applied(lock: Lock, made: Policy, **more: Mapping[str, str]) -> Promises:
-    return apply_lock(lock, made.routes, made.backends, **more)
+def applied(
+    lock: Lock, made: Policy, model: str = "", suspended: Mapping[str, str] = {}
+) -> Promises:
+    return apply_lock(lock, made.routes, made.backends, model=model, suspended=suspended)
 
 
 def test_routes_without_a_promise_and_lost_routes_are_told() -> None:
@@ -121,11 +123,11 @@ def test_a_proof_for_the_reference_alone_certifies_nobody_else() -> None:
 def test_a_proof_counts_with_the_model_it_was_made_of_and_with_no_other() -> None:
     made = policy_of(CALIBRATED)
     lock = Lock({"r": msgspec.structs.replace(lock_of(made), model="abc")})
-    assert set(applied(lock, made, models={"r": "abc"}).certified) == {"r"}
-    assert "model" in applied(lock, made, models={"r": "def"}).void["r"]
+    assert set(applied(lock, made, model="abc").certified) == {"r"}
+    assert "model" in applied(lock, made, model="def").void["r"]
     assert "model" in applied(lock, made).void["r"]
     without = Lock({"r": lock_of(made)})
-    assert set(applied(without, made, models={"r": "abc"}).certified) == {"r"}
+    assert set(applied(without, made, model="abc").certified) == {"r"}
 
 
 def test_a_suspended_promise_gives_way_to_the_one_before() -> None:
