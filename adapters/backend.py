@@ -49,6 +49,8 @@ class Backend:
     """`expect:`, a prior until samples are there; so are the next two."""
     tokens_per_second: float | None = None
     completion_tokens: float | None = None
+    context_tokens: int | None = None
+    """The size of its context window."""
     ca_file: Path | None = None
     vectors: str | None = None
     strip_metadata: bool = False

@@ -149,6 +149,7 @@ class _Reader:
             backend,
             is_reasoning=section.read("reasoning", boolean, backend.is_reasoning),
             has_logprobs=section.read("logprobs", boolean, backend.has_logprobs),
+            context_tokens=section.read("context", integer(1)),
             vectors=section.read("vectors", text),
             strip_metadata=section.read("strip_metadata", boolean, False),
             include_usage=section.read("include_usage", boolean, True),

@@ -84,6 +84,7 @@ def _backend() -> Schema:
             "api_key": _ref("secret"),
             "price": {"type": "object"},
             "expect": {"type": "object"},
+            "context": {"type": "integer", "minimum": 1},
         },
     }
 

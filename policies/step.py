@@ -5,6 +5,11 @@ from typing import Literal
 
 import msgspec
 
+AsideKind = Literal["agreement", "judge"]
+"""Calls about an answer: another one to compare it with, a word on how good it is."""
+Refusal = Literal["context_window", "content_filter"]
+"""Why a backend would not take a request that another one may."""
+
 StepKind = Literal["retry", "fallback", "escalation"]
 OutcomeKind = Literal["primary", "hedge", "retry", "fallback", "escalation", "shadow"]
 
@@ -13,13 +18,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How one attempt ended. `failure` None is a whole answer."""
 
     backend: str
-    kind: OutcomeKind = "primary"
+    kind: OutcomeKind | AsideKind = "primary"
     failure: str | None = None
     """`status` for an HTTP error, else the kind of the upstream error (`timeout`, `reset`...)."""
     http_status: int | None = None
     retryable: bool = False
     retry_after_s: float | None = None
     confidence: float | None = None
+    refusal: Refusal | None = None
     is_visible: bool = False
     """Some of it has reached the client: nothing may follow."""
 

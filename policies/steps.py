@@ -1,12 +1,19 @@
 """What happens after an attempt: a pure function of the decision, the outcomes and the time.
 
     a whole answer   accepted, or escalated where its confidence is below `accept`
+    a hopeless one   aborted before its end since it would not be accepted: escalated
     a failure        the same backend again, then `on_failure` in order, then given up
+    too long         a backend with a larger context window: of `on_failure`, then of `candidates`
+    filtered         `on_failure` in order
+    rate limited     `on_failure` at once; the same backend when it said that it may be asked
+    an outage        as any failure; a refused connection is tried twice and no more
 
 At most two retries a request and three attempts in all, whatever their kind: clients retry
 twice themselves, and three times three calls is the most a backend should see. Nothing follows
 once a byte of an answer has reached the client, nor on a refusal that is the client's to mend
-(400, 401, 403, 404, 422 and their like). An escalation that fails leaves the earlier answer.
+(400, 401, 403, 404, 422 and their like) unless its kind says that another backend may take it.
+An escalation that fails leaves the earlier answer. A context window of unknown size may be the
+larger one where it stands in `on_failure`; among candidates it must be known to be.
 
 A backend that is out of order is asked only where the whole route is (the last one is never
 given up), and one that fails only while the retry budget lasts: the caller says which these are.
@@ -26,8 +33,13 @@ from .words import Escalate, Route
 
 ATTEMPTS_MAX = 3
 RETRIES_MAX = 2
+HOPELESS = "hopeless"
+"""The failure of an attempt that was aborted because its answer would not have been accepted."""
 HEDGE_LOST = "hedge_lost"
 """The failure of an attempt that was aborted because the other answer of two was first."""
+ESCALATED = ("escalation", "agreement")
+"""An answer that was asked for to compare with becomes the next one where the two disagree."""
+NO_CONTEXTS: Mapping[str, int] = {}
 BACKOFF_FIRST_S = 0.025
 BACKOFF_GROWTH = 4.0
 BACKOFF_MAX_S = 0.25
@@ -48,24 +60,28 @@ def next_step(
     time_left_s: float,
     elapsed_s: float,
     upstream: Upstream = ALL_WELL,
+    contexts: Mapping[str, int] = NO_CONTEXTS,
 ) -> Step:
     """The step after the last of `outcomes`, which are in order and at least one.
 
-    `time_left_s` until the request's deadline, `elapsed_s` since its arrival.
+    `time_left_s` until the request's deadline, `elapsed_s` since its arrival. `contexts` are the
+    sizes of context windows in tokens, where they are known.
     """
     last = outcomes[-1]
     unavailable = out_of_order(decision.route, upstream.unavailable)
+    left_s = _escalation_left_s(
+        decision.route.escalate, time_left_s=time_left_s, elapsed_s=elapsed_s
+    )
     if last.failure is None:
-        left_s = _escalation_left_s(
-            decision.route.escalate, time_left_s=time_left_s, elapsed_s=elapsed_s
-        )
         return _after_answer(decision, outcomes, left_s, unavailable)
     best = _best_answer(outcomes)
     if best is not None:
         return Accept(best, f"{last.kind} to {last.backend} failed ({_fault(last)})")
-    return _after_failure(
-        decision, outcomes, time_left_s, Upstream(unavailable, upstream.unaffordable)
-    )
+    usable = Upstream(unavailable, upstream.unaffordable)
+    step = _after_hopeless(decision, outcomes, left_s, unavailable)
+    if step is None:
+        step = _after_refusal(decision, outcomes, time_left_s, usable, contexts)
+    return step or _after_failure(decision, outcomes, time_left_s, usable)
 
 
 def is_awaited(route: Route, answer: Outcome, backend: str) -> bool:
@@ -108,6 +124,23 @@ def _after_answer(
     return Ask(target, "escalation", 0.0, doubt, left_s)
 
 
+def _after_hopeless(
+    decision: Decision,
+    outcomes: Sequence[Outcome],
+    left_s: float,
+    unavailable: Mapping[str, str],
+) -> Ask | None:
+    """On to who would have been asked after the whole answer, if there was one in doubt."""
+    hopeless = next((one for one in outcomes if one.failure == HOPELESS), None)
+    if hopeless is None or any(one.is_visible or _is_final(one) for one in outcomes):
+        return None
+    target = _target(decision.route.escalate, outcomes, unavailable)
+    if target is None or left_s <= _expected_s(decision, target):
+        return None
+    doubt = _doubt(decision.route, hopeless) or HOPELESS
+    return Ask(target, "escalation", 0.0, f"{doubt}, aborted", left_s)
+
+
 def _doubt(route: Route, outcome: Outcome) -> str | None:
     """Why the answer is not trusted; None where it is, or where nothing is known of it.
 
@@ -132,7 +165,7 @@ def _target(
     """The next backend of `escalate.to` that was not asked yet, within `max_steps`."""
     if escalate is None or len(outcomes) >= ATTEMPTS_MAX:
         return None
-    if sum(outcome.kind == "escalation" for outcome in outcomes) >= escalate.max_steps:
+    if sum(outcome.kind in ESCALATED for outcome in outcomes) >= escalate.max_steps:
         return None
     passed_over = {outcome.backend for outcome in outcomes if outcome.failure != HEDGE_LOST}
     passed_over.update(unavailable)
@@ -160,6 +193,50 @@ def _best_answer(outcomes: Sequence[Outcome]) -> int | None:
 
 
 # -- after a failure -----------------------------------------------------------------------------
+
+
+def _after_refusal(
+    decision: Decision,
+    outcomes: Sequence[Outcome],
+    time_left_s: float,
+    upstream: Upstream,
+    contexts: Mapping[str, int],
+) -> Ask | None:
+    """Who may take what a backend would not; None where nobody may, or nothing was refused."""
+    refused = outcomes[_deciding(outcomes)]
+    if refused.refusal is None or refused.is_visible or _is_used_up(outcomes, time_left_s):
+        return None
+    passed_over = {outcome.backend for outcome in outcomes}
+    passed_over.update(upstream.unavailable, upstream.unaffordable)
+    if refused.refusal == "context_window":
+        target = _larger(decision.route, outcomes, contexts, passed_over)
+    else:
+        target = next((n for n in decision.route.on_failure if n not in passed_over), None)
+    if target is None:
+        return None
+    reason = f"{refused.backend} refused ({refused.refusal.replace('_', ' ')})"
+    return Ask(target, "fallback", 0.0, reason, time_left_s)
+
+
+def _larger(
+    route: Route,
+    outcomes: Sequence[Outcome],
+    contexts: Mapping[str, int],
+    passed_over: Collection[str],
+) -> str | None:
+    """A backend whose context window is larger than every one that was too small."""
+    too_small = [contexts.get(one.backend) for one in outcomes if one.refusal == "context_window"]
+    known = [size for size in too_small if size is not None]
+    names = [n for n in (*route.on_failure, *route.candidates) if n not in passed_over]
+    if len(known) == len(too_small):
+        for name in names:
+            if contexts.get(name, 0) > max(known):
+                return name
+    for name in names:
+        is_unknown = name not in contexts or not known
+        if is_unknown and name in route.on_failure:
+            return name
+    return None
 
 
 def _after_failure(
@@ -198,6 +275,11 @@ def _barrier(outcomes: Sequence[Outcome], last: Outcome, time_left_s: float) -> 
         return "the client has gone"
     if _is_final(last):
         return f"{_fault(last)} is passed on"
+    return _is_used_up(outcomes, time_left_s)
+
+
+def _is_used_up(outcomes: Sequence[Outcome], time_left_s: float) -> str | None:
+    """What of a request is spent, whatever has failed."""
     if len(outcomes) >= ATTEMPTS_MAX:
         return f"{ATTEMPTS_MAX} attempts made"
     if sum(outcome.kind in ("retry", "fallback") for outcome in outcomes) >= RETRIES_MAX:
@@ -216,7 +298,17 @@ def _is_final(outcome: Outcome) -> bool:
 def _fallback(decision: Decision, outcomes: Sequence[Outcome], upstream: Upstream) -> str | None:
     passed_over = {outcome.backend for outcome in outcomes}
     passed_over.update(upstream.unavailable, upstream.unaffordable)
-    return next((name for name in decision.route.on_failure if name not in passed_over), None)
+    found = next((name for name in decision.route.on_failure if name not in passed_over), None)
+    return found or _given_up_too_soon(outcomes)
+
+
+def _given_up_too_soon(outcomes: Sequence[Outcome]) -> str | None:
+    """Whose answer was aborted for a better one that then failed: in doubt is better than none."""
+    for outcome in outcomes:
+        if outcome.failure == HOPELESS:
+            asked = sum(other.backend == outcome.backend for other in outcomes)
+            return outcome.backend if asked == 1 else None
+    return None
 
 
 def _may_be_asked_again(last: Outcome, upstream: Upstream) -> bool:

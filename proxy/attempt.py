@@ -6,19 +6,23 @@ held attempt (its confidence decides whether the client sees it) streams nothing
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
-from typing import Literal, Protocol
+from typing import Literal
 
 from adapters.answer_reader import START_BYTES, AnswerReader
 from adapters.connection import ResponseHead
+from adapters.content_coding import decoded
 from adapters.edits import Prepared
 from adapters.errors import UpstreamError
 from adapters.pool import Call, Pool, StreamedBody
+from adapters.refusals import Refusal, refusal_in, refusal_of
 from adapters.retry_after import retry_after_s
 from adapters.sse import EventBuffer
 from adapters.target import Target
-from policies.step import Outcome, OutcomeKind
+from policies.step import AsideKind, Outcome, OutcomeKind
 
+from .owner import NOBODY, Owner
 from .relay import hide_in_events, hide_logprobs
 
 HELD_BYTES_MAX = 4 << 20
@@ -31,26 +35,6 @@ DRAIN_S = 1.0
 """A backend that said [DONE] gets this long to end its message, else is reset."""
 
 Mode = Literal["whole", "events", "oversize"]
-
-
-class Owner(Protocol):
-    """Who made the attempt."""
-
-    def attempt_streams(self, attempt: "Attempt", data: bytes) -> None: ...
-    def attempt_ended(self, attempt: "Attempt") -> None: ...
-
-
-class _Nobody:
-    """Hears of nothing: the owner of an attempt that was let go."""
-
-    def attempt_streams(self, attempt: "Attempt", data: bytes) -> None:
-        pass
-
-    def attempt_ended(self, attempt: "Attempt") -> None:
-        pass
-
-
-_NOBODY = _Nobody()
 
 
 class Attempt:
@@ -79,6 +63,8 @@ class Attempt:
     """Its failure says nothing of the backend: the client's own deadline was over, say."""
     is_charged = False
     """The retry budget has paid for it."""
+    gate: Callable[["Attempt"], bool] | None = None
+    """Asked with every piece of a held stream whether it is held on; it may end the attempt."""
     passes = False
     """Whatever the answer is, it streams through unread; errors alone are held."""
     is_head_only = False
@@ -91,7 +77,7 @@ class Attempt:
         prepared: Prepared,
         reader: AnswerReader,
         *,
-        kind: OutcomeKind,
+        kind: OutcomeKind | AsideKind,
         is_held: bool,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -102,7 +88,7 @@ class Attempt:
         self.target = target
         self.backend = target.backend
         self.prepared = prepared
-        self.kind: OutcomeKind = kind
+        self.kind: OutcomeKind | AsideKind = kind
         self.reader = reader
         self.started_s = self.last_byte_s = self.ended_s = monotonic()
 
@@ -134,8 +120,12 @@ class Attempt:
     def let_go(self) -> None:
         """Drop what it points at: exchange, attempt and call form a cycle, and leaving those to
         the garbage collector cost a tenth of all time and emptied the processor's caches."""
-        self._owner = _NOBODY
+        self._owner = NOBODY
         self._call = None
+
+    def hand_to(self, owner: Owner) -> None:
+        """From now on another one is told."""
+        self._owner = owner
 
     def send_more(self, data: bytes) -> None:
         """A piece of a body that is streamed."""
@@ -209,6 +199,7 @@ class Attempt:
             retryable=self._is_retryable(),
             retry_after_s=self._retry_after_s(),
             confidence=self.confidence,
+            refusal=None if self.failure is None else self._refusal(),
             is_visible=self.has_streamed,
         )
 
@@ -288,7 +279,11 @@ class Attempt:
             self.first_byte_s = self.last_byte_s
         if self.reader.error is not None and not self.reader.has_answer and not self.has_streamed:
             self._refuse_error_event()
-        elif not self._is_held or self._body_bytes > HELD_BYTES_MAX:
+        elif (
+            not self._is_held
+            or self._body_bytes > HELD_BYTES_MAX
+            or (self.gate is not None and not self.gate(self))
+        ):
             data = self.body
             self._body = []
             self._body_bytes = 0
@@ -388,9 +383,13 @@ class Attempt:
             )
 
     def _retry_after_s(self) -> float | None:
-        if self.failure is None or self.head is None:
-            return None
-        return retry_after_s(self.head)
+        return None if self.failure is None or self.head is None else retry_after_s(self.head)
+
+    def _refusal(self) -> Refusal | None:
+        if self.failure == "status" and self.head is not None:
+            return refusal_of(self.head.status, decoded(self.body, self.head.coding))
+        error = self.reader.error
+        return refusal_in(error) if self.failure == "error_event" and error else None
 
     def _is_retryable(self) -> bool:
         if self.failure is None or self.has_streamed:

@@ -317,6 +317,7 @@ class Exchange:
             time_left_s=self.deadline_s - now_s,
             elapsed_s=now_s - self.arrival_s,
             upstream=self.plane.watch.upstream(has_failed=attempt.failure is not None),
+            contexts=self.wiring.contexts,
         )
         if isinstance(step, Accept):
             self._answer(self.ended[step.index])

@@ -48,6 +48,8 @@ class Wiring:
     pools: Mapping[str, Pool]
     in_flight: InFlight
     price_versions: Mapping[str, str | None]
+    contexts: Mapping[str, int]
+    """Sizes of context windows in tokens, of backends whose size is stated."""
     answer_lines: dict[AnswerKey, bytes] = field(default_factory=dict)
     """Header lines that answers of one kind share, made when first needed."""
     narrowed: dict[tuple[str, str], RouteMatch] = field(default_factory=dict)
@@ -92,8 +94,20 @@ def wire(
         pools[name].queue_s = configuration.limits.queue_s
     targets = {name: Target(backend) for name, backend in configuration.backends.items()}
     versions = {name: one.price_version for name, one in configuration.backends.items()}
+    contexts = {
+        name: one.context_tokens
+        for name, one in configuration.backends.items()
+        if one.context_tokens is not None
+    }
     return Wiring(
-        configuration, configuration.policy, keys, targets, pools, InFlight(pools), versions
+        configuration,
+        configuration.policy,
+        keys,
+        targets,
+        pools,
+        InFlight(pools),
+        versions,
+        contexts,
     )
 
 

@@ -1,4 +1,9 @@
+"""What follows an attempt: the golden cases of `golden/after/*.yaml`, and what must hold of all."""
+
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -9,6 +14,7 @@ from policies.step import ALL_WELL, Accept, Ask, GiveUp, Outcome, Upstream
 from policies.steps import ATTEMPTS_MAX, HEDGE_LOST, is_awaited, next_step
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
 
+GOLDEN = Path(__file__).parent / "golden" / "after"
 PLAIN = "candidates: local"
 FALLBACK = "candidates: local, on_failure: [gpt-4, o3-mini]"
 ESCALATING = (
@@ -55,6 +61,38 @@ def wire(failure, backend="local", kind="primary", retryable=True, **more):
 
 def answer(confidence=None, backend="local", kind="primary", **more):
     return Outcome(backend=backend, kind=kind, http_status=200, confidence=confidence, **more)
+
+
+# -- golden cases --------------------------------------------------------------------------------
+
+
+def golden_cases():
+    for file in sorted(GOLDEN.glob("*.yaml")):
+        text = file.read_text()
+        for case in yaml.safe_load(text)["cases"]:
+            yield pytest.param(text, case, id=f"{file.stem}: {case['name']}")
+
+
+@pytest.mark.parametrize(("text", "case"), list(golden_cases()))
+def test_golden(text, case):
+    policy = policy_of(text)
+    match = policy.route_for(case["route"], {})
+    world = World(learned_from())
+    decision = decide(policy, match, features_of(), world, decision_id="d", seed=7)
+    found = next_step(
+        decision,
+        [Outcome(**words) for words in case["outcomes"]],
+        time_left_s=case.get("time_left_s", 30.0),
+        elapsed_s=case.get("elapsed_s", 1.0),
+        upstream=Upstream(case.get("unavailable", {})),
+        contexts=case.get("contexts", {}),
+    )
+    said = {"reason": found.reason}
+    if isinstance(found, Ask):
+        said |= {"ask": found.backend, "kind": found.kind, "delay_s": found.delay_s}
+    else:
+        said["accept" if isinstance(found, Accept) else "give_up"] = found.index
+    assert said == said | case["expect"]
 
 
 # -- failures ------------------------------------------------------------------------------------
