@@ -5,6 +5,7 @@ others, and one is passed where any of three tries is: what the machine does bes
 late, never early. Whoever needed more than one is named at the end.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `from tests.support...`, whether or not the project is installed
     sys.path.insert(0, str(ROOT))
+
+# Before numpy is loaded: its threads spin against the other test process, ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A deadline per example measures the machine and its neighbours, not the code.
 settings.register_profile("pointsman", deadline=None)

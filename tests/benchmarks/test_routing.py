@@ -34,13 +34,18 @@ def mmlu() -> list[Outcome]:
 
 @beside
 def test_mmlu_before_the_call(mmlu: list[Outcome]) -> None:
-    examples = examples_of(mmlu, with_answers=False)
-    seen = run("", mmlu, examples, stratified, [0])
+    seen = run("", mmlu, examples_of(mmlu, with_answers=False), stratified, [0])
     assert seen.figures.apgr >= 0.68
     assert (seen.figures.cpt50 or 1) <= 0.27
     assert (seen.figures.cpt80 or 1) <= 0.57
     assert (seen.figures.near or 1) <= 0.42
     assert seen.calibration <= 0.03
+
+
+@beside
+@pytest.mark.slow
+def test_mmlu_with_few_labels_and_with_subjects_never_seen(mmlu: list[Outcome]) -> None:
+    examples = examples_of(mmlu, with_answers=False)
     few = run("", mmlu, examples, few_labels, [0, 1])
     assert few.figures.apgr >= 0.62
     unseen = run("", mmlu, examples, by_subject, [0], parts=2)

@@ -31,7 +31,7 @@ listen: 127.0.0.1:0
 admin: 127.0.0.1:0
 backends:
   quick: {adapter: simulated, profile: {speed: instant}}
-  slow: {adapter: simulated, profile: {first_token: 100ms, tokens_per_second: 20}}
+  slow: {adapter: simulated, profile: {first_token: 100ms, tokens_per_second: 10}}
   stuck: {adapter: simulated, profile: {first_token: 60s}}
 routes:
   default: {candidates: [quick]}

@@ -8,12 +8,29 @@ import time
 from tests.support.resources import Peaks, processor_s, resident_bytes, wait_until_calm
 
 
+HOLD = """
+input()
+held = bytearray(b"x") * (64 << 20)
+time.sleep(0.5)
+del held
+print("let go", flush=True)
+input()
+"""
+
+
 def test_sees_what_was_held_for_a_moment() -> None:
-    with Peaks([os.getpid()]) as peaks:
-        held = bytearray(b"x") * (64 << 20)
-        time.sleep(0.2)
-        del held
-    assert 60 << 20 < peaks.grown(os.getpid()) < 200 << 20
+    """By a process that does nothing else: what this one lets go of would hide it."""
+    command = [sys.executable, "-c", f"import time\nprint('here', flush=True){HOLD}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"here\n"
+        with Peaks([process.pid]) as peaks:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"let go\n"
+        process.kill()
+    assert 60 << 20 < peaks.grown(process.pid) < 80 << 20
 
 
 def test_a_process_that_is_gone_holds_nothing() -> None:
