@@ -127,8 +127,9 @@ def measure_export(directory: Path) -> dict[str, float]:
 
 def measure_build(directory: Path) -> dict[str, float]:
     """A whole build; of it what comes after reading, and whether planted copies stay together."""
-    from learning.dataset import build, examples, snapshot
+    from learning.dataset import build
     from learning.dataset_spec import DatasetName, DatasetSpec
+    from learning.dataset_table import examples, snapshot
 
     moments: dict[str, float] = {}
     started_s, used_s = time.perf_counter(), time.process_time()

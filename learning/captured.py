@@ -6,7 +6,7 @@ wanted is said with filters or with a condition in SQL over the columns of `requ
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,7 +24,7 @@ _COLUMNS: Final = (
     "r.seq, r.ts_us, r.id, r.api, r.status, r.complete, r.http_status, r.capture, r.route,"
     " r.backend, coalesce(r.model_reported, r.model_used), r.conversation_id, r.input_hash,"
     " r.task, r.source, r.policy, r.confidence, r.finish_reason, r.user_tag, r.caller,"
-    " q.data, a.data"
+    " q.data, a.data, q.crc32c, a.crc32c"
 )
 _FROM: Final = (
     " from requests r left join bodies q on q.id = r.req_body and q.codec = 0"
@@ -61,6 +61,20 @@ class Captured(NamedTuple):
     caller: str | None
     request: bytes | None
     response: bytes | None
+    request_crc32c: int | None = None
+    """Of the bytes that were written; None: not known."""
+    response_crc32c: int | None = None
+
+
+class Place(NamedTuple):
+    """Where in a day a row stands."""
+
+    ts_us: int
+    seq: int
+
+
+FIRST: Final = Place(-1, -1)
+LAST: Final = Place((1 << 63) - 1, 0)
 
 
 class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -99,23 +113,23 @@ EVERYTHING: Final = Selection()
 
 def captured(directory: Path, selection: Selection = EVERYTHING) -> Iterator[Captured]:
     """Captures oldest first. Raises BadSelection."""
-    for path in _files(directory, selection):
+    for path in selected_files(directory, selection):
         try:
-            yield from _of_day(path, selection)
+            yield from captured_of_day(path, selection)
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:  # the rest of this day; others are whole
-            _report(path, error)
+            report_damage(path, error)
 
 
 def count_captured(directory: Path, selection: Selection = EVERYTHING) -> int:
     """How many there are. Raises BadSelection."""
     condition, values = selection.clause()
     total = 0
-    for path in _files(directory, selection):
+    for path in selected_files(directory, selection):
         with closing(open_for_reading(path)) as connection:
             sql = f"select count(*) from requests r where {condition}"
-            ((number,),) = _run(connection, sql, values, selection)
+            ((number,),) = run_selection(connection, sql, values, selection)
             total += int(number)
     return total
 
@@ -123,10 +137,11 @@ def count_captured(directory: Path, selection: Selection = EVERYTHING) -> int:
 def captured_ids(directory: Path, selection: Selection) -> Iterator[tuple[str, bytes | None]]:
     """Id and input hash of each, oldest first: for drawing a sample. Raises BadSelection."""
     condition, values = selection.clause()
-    for path in _files(directory, selection):
+    for path in selected_files(directory, selection):
         with closing(open_for_reading(path)) as connection:
             sql = f"select r.id, r.input_hash from requests r where {condition}"
-            yield from _run(connection, f"{sql} order by r.ts_us, r.seq", values, selection)
+            sql += " order by r.ts_us, r.seq"
+            yield from run_selection(connection, sql, values, selection)
 
 
 def captured_by_id(directory: Path, identifiers: Sequence[str]) -> Iterator[Captured]:
@@ -149,19 +164,24 @@ def _with_ids(path: Path, identifiers: Sequence[str]) -> list[Captured]:
         return [Captured(*row) for row in connection.execute(sql, identifiers)]
 
 
-def _of_day(path: Path, selection: Selection) -> Iterator[Captured]:
+def captured_of_day(
+    path: Path, selection: Selection, after: Place = FIRST, last: Place = LAST
+) -> Iterator[Captured]:
+    """Those of one day file behind one place and up to another, oldest first.
+
+    Raises BadSelection, sqlite3.DatabaseError where the file is damaged.
+    """
     condition, values = selection.clause()
-    last: tuple[int, int] = (-1, -1)
     sql = (
         f"select {_COLUMNS}{_FROM} where {condition} and (r.ts_us, r.seq) > (?, ?)"
-        f" order by r.ts_us, r.seq limit {PAGE_ROWS}"
+        f" and (r.ts_us, r.seq) <= (?, ?) order by r.ts_us, r.seq limit {PAGE_ROWS}"
     )
     while True:
-        rows, is_last = _page(path, sql, (*values, *last), selection)
+        rows, is_last = _page(path, sql, (*values, *after, *last), selection)
         yield from rows
         if is_last:
             return
-        last = (rows[-1].ts_us, rows[-1].seq)
+        after = Place(rows[-1].ts_us, rows[-1].seq)
 
 
 def _page(
@@ -172,7 +192,7 @@ def _page(
     size = 0
     with closing(open_for_reading(path)) as connection:
         connection.row_factory = None
-        for found in _run(connection, sql, values, selection):
+        for found in run_selection(connection, sql, values, selection):
             row = Captured(*found)
             rows.append(row)
             size += len(row.request or b"") + len(row.response or b"")
@@ -181,9 +201,10 @@ def _page(
     return rows, len(rows) < PAGE_ROWS
 
 
-def _run(
+def run_selection(
     connection: sqlite3.Connection, sql: str, values: Sequence[object], selection: Selection
 ) -> Iterator[Any]:
+    """Rows of a statement that holds a selection's condition. Raises BadSelection."""
     try:
         yield from connection.execute(sql, values)
     except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
@@ -192,22 +213,35 @@ def _run(
         raise BadSelection(f"--where {selection.where!r}: {error}") from None
 
 
-def _files(directory: Path, selection: Selection) -> Iterator[Path]:
-    """Day files that may hold some of them (an id and its `ts` may differ by a day)."""
+def selected_files(
+    directory: Path, selection: Selection, damaged: Callable[[Path], None] = lambda path: None
+) -> Iterator[Path]:
+    """Day files that may hold some of them (an id and its `ts` may differ by a day).
+
+    One that is no database, which is logged, must not hide the others; `damaged` is told of it.
+    """
     first = "" if selection.since_us is None else day_at(selection.since_us // 1_000_000 - 86_400)
     for day, path in day_files(directory):
-        if day >= first and is_readable(path):
-            yield path
+        if day >= first:
+            try:
+                is_made = has_schema(path)
+            except sqlite3.DatabaseError as error:
+                report_damage(path, error)
+                damaged(path)
+                continue
+            if is_made:
+                yield path
 
 
 def is_readable(path: Path) -> bool:
-    """One day file that is no database, which is logged, must not hide the others."""
+    """Whether a day file can be read; one that is no database is logged."""
     try:
         return has_schema(path)
     except sqlite3.DatabaseError as error:
-        _report(path, error)
+        report_damage(path, error)
         return False
 
 
-def _report(path: Path, error: sqlite3.DatabaseError) -> None:
+def report_damage(path: Path, error: sqlite3.DatabaseError) -> None:
+    """Say that a day file could not be read to its end."""
     log("store_damaged", level="error", file=str(path), error=str(error), hint="pointsman verify")

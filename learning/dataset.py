@@ -1,79 +1,64 @@
 """Building a data set: a version that never changes, made of captures and labels.
 
-    scan -> candidates in a file aside -> decide (duplicates, groups, split) -> rows.jsonl, card.md
-    -> the folder renamed into place -> rows, then the version itself, in learning.db
+    plan -> ranges read by all cores into files aside -> decide (duplicates, groups, split)
+    -> rows.jsonl, excluded.jsonl, card.md -> the folder renamed into place
+    -> rows, then the version itself, in learning.db
 
-A version counts from the moment its row in `datasets` is there; before, nothing looks like one.
-The same specification over the same captures and labels gives the same `content_sha256`, and the
-same bytes of rows.jsonl, on any machine.
+A version counts from the moment its row in `datasets` is there; before, nothing looks like one, and
+what a killed build has left is removed by the next. The same specification over the same captures
+and labels gives the same `content_sha256`, and the same bytes of rows.jsonl, on any machine.
 """
 
 import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import msgspec
 
+from telemetry.lock import DirectoryLock
 from telemetry.sync import sync_directory
 
 from .answer_match import answer_text, canonical
 from .dataset_card import card
-from .dataset_scan import Scan
+from .dataset_plan import Plan, prefixes_of
+from .dataset_report import EXAMPLES_MAX, DatasetReport
+from .dataset_scan import RANKS, ScanJob, ShardFiles, ShardReport
+from .dataset_shards import scan_all
 from .dataset_spec import DatasetError, DatasetName, DatasetSpec
-from .dataset_split import CODES, KEPT, SPLITS, Decided, Earlier, Wanted, decide
-from .example import Example
-from .ledger import Ledger, now_us
+from .dataset_split import CODES, KEPT, SPLITS, Columns, Decided, Earlier, Wanted, decide
+from .dataset_table import (
+    ASIDE_SUFFIX,
+    CARD_FILE,
+    EXCLUDED_FILE,
+    FOLDER,
+    ROWS_FILE,
+    decode_key,
+    newest_version,
+    register,
+    sweep,
+)
+from .example import DAMAGED, Example
+from .ledger import Ledger
 from .near import Signatures, require_extra
 from .token_count import TokenCounter
 
 Progress = Callable[[str, int, int], None]
 
-FOLDER: Final = "datasets"
-ROWS_FILE: Final = "rows.jsonl"
-CARD_FILE: Final = "card.md"
 CLASSES_MAX: Final = 20
 CLASSES_COUNTED: Final = 10_000
 CLASS_CHARACTERS: Final = 40
+DIGEST_BYTES: Final = 32
+HASHED_AT_ONCE: Final = 50_000
+PROGRESS_ROWS: Final = 5000
 
-_ROW: Final = (
-    "insert or replace into dataset_rows(dataset_id, row_no, example_sha256, request_id, label_id,"
-    " group_key, split, n_tokens) values (?,?,?,?,?,?,?,?)"
-)
+_SOURCES: Final = {rank: source for source, rank in RANKS.items()}
 
 _encode = msgspec.json.Encoder().encode
 _decode_example = msgspec.json.Decoder(Example).decode
-
-
-class DatasetReport(msgspec.Struct):
-    """What a version holds and what was left out."""
-
-    id: str
-    n_rows: int = 0
-    content_sha256: str = ""
-    spec_hash: str = ""
-    captures: int = 0
-    splits: dict[str, int] = {}
-    label_sources: dict[str, int] = {}
-    excluded: dict[str, int] = {}
-    masked: dict[str, int] = {}
-    groups: int = 0
-    naive_leaks: float = 0.0
-    """Share of the test rows that would lie beside a train row after a split by row."""
-    overlap: int = 0
-    """Groups on two sides of the split; always 0, counted all the same."""
-    tokens: dict[str, int] = {}
-    are_tokens_estimated: bool = True
-    tokens_pruned: int = 0
-    rows_unpruned: int = 0
-    prefixes: dict[str, dict[str, object]] = {}
-    classes: dict[str, int] = {}
-    """The most frequent answers, where there are few."""
-    is_new: bool = True
-    """False: the newest version is the same, and none was made."""
 
 
 def build(
@@ -84,19 +69,21 @@ def build(
     tokenizer: Path | None = None,
     progress: Progress = lambda doing, done, total: None,
 ) -> DatasetReport:
-    """Make the next version of `name`. Raises DatasetError, BadSelection, ExtraMissing, OSError."""
+    """Make the next version of `name`. Raises DatasetError, BadSelection, ExtraMissing, OSError,
+    Locked where another build runs."""
     require_extra()
     counter = TokenCounter(tokenizer)
     spec = msgspec.structs.replace(spec, tokenizer_sha256=counter.sha256)
-    with Ledger(directory) as ledger:
+    with Ledger(directory) as ledger, DirectoryLock(directory / FOLDER, "build"):
         version = 1 + newest_version(ledger, name)
         identifier = DatasetName(name, version).id
         place = directory / FOLDER / name / str(version)
-        aside = place.with_name(f".{version}.{os.getpid()}.part")
+        sweep(place.parent)
+        aside = place.with_name(f".{version}{ASIDE_SUFFIX}")
         aside.mkdir(mode=0o700, parents=True)
         try:
             builder = _Builder(directory, identifier, spec, counter, progress)
-            report = builder.run(aside, _earlier(ledger, name))
+            report = builder.run(aside, tokenizer, _earlier(ledger, name))
             if not report.n_rows:
                 raise DatasetError(f"no rows for {name}; left out: {_words(report.excluded)}")
             same = _same_version(ledger, name, report)
@@ -113,12 +100,6 @@ def build(
     return report
 
 
-def newest_version(ledger: Ledger, name: str) -> int:
-    """The newest version's number; 0 where there is none."""
-    row = ledger.row("select coalesce(max(version), 0) n from datasets where name = ?", (name,))
-    return int(row["n"]) if row else 0
-
-
 class _Builder:
     """One build under way."""
 
@@ -130,135 +111,207 @@ class _Builder:
         counter: TokenCounter,
         progress: Progress,
     ) -> None:
+        self._directory = directory
         self._spec = spec
         self._counter = counter
         self._progress = progress
-        self._scan = Scan(directory, spec, counter)
+        self._columns = Columns()
+        self._excluded: Counter[str] = Counter()
+        self._masked: Counter[str] = Counter()
         self.report = DatasetReport(identifier, spec_hash=spec.hash)
 
-    def run(self, aside: Path, earlier: Earlier) -> DatasetReport:
-        """Write rows and card into `aside`."""
-        candidates = aside / "candidates.jsonl"
-        with Signatures(aside / "signatures") as signatures:
-            with candidates.open("wb") as file:
-                self._scan.run(file, signatures, lambda d, t: self._progress("reading", d, t))
+    def run(self, aside: Path, tokenizer: Path | None, earlier: Earlier) -> DatasetReport:
+        """Write rows, what is left out, and card into `aside`."""
+        self._progress("looking", 0, 0)
+        plan = Plan(self._directory, self._spec.selection)
+        sample = plan.look()
+        prefixes = prefixes_of(self._directory, sample, self._spec)
+        job = ScanJob(
+            str(self._directory.absolute()), str(aside.absolute()), self._spec,
+            None if tokenizer is None else str(tokenizer.absolute()), prefixes, plan.policies,
+        )  # fmt: skip
+        with (
+            Signatures(aside / "signatures") as signatures,
+            (aside / EXCLUDED_FILE).open("wb") as excluded,
+        ):
+            shards = self._read(job, plan, signatures, excluded)
             decided = self._decide(signatures, earlier)
-        with candidates.open("rb") as source, (aside / ROWS_FILE).open("wb") as output:
-            self._write(source, output, decided)
-            output.flush()
-            os.fsync(output.fileno())
-        candidates.unlink()
-        self._tell_scan()
+            with (aside / ROWS_FILE).open("wb") as output:
+                self._write(_lines(aside, shards), output, excluded, decided)
+                output.flush()
+                os.fsync(output.fileno())
+        self._tell(decided, job)
         (aside / CARD_FILE).write_text(card(self.report, self._spec), "utf-8")
         return self.report
+
+    def _read(
+        self, job: ScanJob, plan: Plan, signatures: Signatures, excluded: BinaryIO
+    ) -> list[int]:
+        """Every range, its columns, signatures and losses taken over; the ranges' numbers."""
+        if plan.damaged:
+            self._excluded[DAMAGED] += plan.damaged
+            self.report.named[DAMAGED] = plan.damaged_files[:EXAMPLES_MAX]
+        self._progress("reading", 0, plan.rows)
+        read = []
+        for report in scan_all(
+            job, plan.shards, self._counter, lambda done: self._progress("reading", done, plan.rows)
+        ):
+            files = ShardFiles(Path(job.folder), report.number)
+            with files.columns.open("rb") as columns:
+                self._columns.add_file(columns)
+            signatures.add_file(files.signatures, report.examples)
+            with files.excluded.open("rb") as left_out:
+                shutil.copyfileobj(left_out, excluded)
+            for path in (files.columns, files.signatures, files.excluded):
+                path.unlink()
+            self._add(report)
+            read.append(report.number)
+        return read
+
+    def _add(self, found: ShardReport) -> None:
+        self._excluded.update(found.excluded)
+        self._masked.update(found.masked)
+        report = self.report
+        report.captures += found.captures
+        report.tokens_pruned += found.tokens_pruned
+        report.rows_unpruned += found.rows_unpruned
+        for code, identifiers in found.named.items():
+            report.named.setdefault(code, []).extend(identifiers)
+            del report.named[code][EXAMPLES_MAX:]
 
     def _decide(self, signatures: Signatures, earlier: Earlier) -> Decided:
         spec = self._spec
         wanted = Wanted(
             spec.split, spec.duplicate_similarity, spec.group_similarity, spec.rules.allow
         )
-        count = len(self._scan.columns)
+        count = len(self._columns)
         return decide(
-            self._scan.columns,
+            self._columns,
             signatures.matrix(),
             wanted,
             earlier,
             progress=lambda doing: self._progress(doing, 0, count),
         )
 
-    def _write(self, source: BinaryIO, output: BinaryIO, decided: Decided) -> None:
-        """The rows that stay, in the captures' order, and what they tell of the whole."""
-        numpy, _ = require_extra()
+    def _write(
+        self, lines: Iterator[bytes], output: BinaryIO, excluded: BinaryIO, decided: Decided
+    ) -> None:
+        """The rows that stay, in the captures' order, with what was decided about them."""
         total = len(decided.code)
-        digests = numpy.zeros(int((decided.code == KEPT).sum()), dtype="S64")
-        tokens = numpy.zeros(len(digests), dtype="i8")
-        kept = _Kept()
-        place = 0
-        for index, line in enumerate(source):
-            if index % 5000 == 0:
+        shown = self._shown_classes(decided)
+        arrays = (decided.code, decided.split, decided.group, decided.count > 1)
+        columns: list[Any] = [memoryview(column) for column in arrays]
+        for index, (line, code, split, group, is_several) in enumerate(
+            zip(lines, *columns, strict=True)
+        ):
+            if index % PROGRESS_ROWS == 0:
                 self._progress("writing", index, total)
-            code = int(decided.code[index])
             if code != KEPT:
-                kept.excluded[CODES[code]] += 1
+                self._leave_out(line, CODES[code], excluded)
                 continue
-            example = _decode_example(line)
-            example.split = SPLITS[int(decided.split[index])]
-            example.group_key = f"{int(decided.group[index]):016x}"
-            if decided.count[index] > 1:
-                example.meta = {**example.meta, "count": int(decided.count[index])}
-            output.write(_encode(example) + b"\n")
-            digests[place] = example.id.encode()
-            tokens[place] = example.tokens
-            kept.add(example)
-            place += 1
-        self._tell(numpy, digests, tokens, kept, decided)
+            if is_several or index in shown:
+                example = _decode_example(line)
+                if is_several:
+                    example.meta = {**example.meta, "count": int(decided.count[index])}
+                    line = _encode(example) + b"\n"
+                self._show_class(example, shown.get(index, 0))
+            output.write(_with_decision(line, group, SPLITS[split]))
 
-    def _tell(self, numpy: Any, digests: Any, tokens: Any, kept: "_Kept", decided: Decided) -> None:
-        report = self.report
-        report.n_rows = len(digests)
-        digests.sort()
-        report.content_sha256 = hashlib.sha256(b"\n".join(digests.tolist())).hexdigest()
-        report.splits = {split: kept.splits[split] for split in SPLITS if kept.splits[split]}
-        report.label_sources = dict(sorted(kept.sources.items()))
-        report.excluded.update(kept.excluded)
+    def _leave_out(self, line: bytes, code: str, excluded: BinaryIO) -> None:
+        identifier = decode_key(line).request_id
+        self._excluded[code] += 1
+        named = self.report.named.setdefault(code, [])
+        if len(named) < EXAMPLES_MAX:
+            named.append(identifier)
+        excluded.write(_encode({"request_id": identifier, "code": code}) + b"\n")
+
+    def _shown_classes(self, decided: Decided) -> dict[int, int]:
+        """A place of each of the most frequent answers, and how many say it; none of many."""
+        numpy, _ = require_extra()
+        stays = numpy.nonzero(decided.code == KEPT)[0]
+        targets = numpy.frombuffer(self._columns.target, "u8")[stays] if len(stays) else stays
+        _, first, counts = numpy.unique(targets, return_index=True, return_counts=True)
+        if len(counts) > CLASSES_COUNTED:
+            return {}
+        most = numpy.lexsort((first, -counts))[:CLASSES_MAX]
+        return {int(stays[first[n]]): int(counts[n]) for n in most}
+
+    def _show_class(self, example: Example, count: int) -> None:
+        if count:
+            said = canonical(answer_text(example.target))[:CLASS_CHARACTERS]
+            self.report.classes[said] = self.report.classes.get(said, 0) + count
+
+    def _tell(self, decided: Decided, job: ScanJob) -> None:
+        numpy, _ = require_extra()
+        report, stays = self.report, decided.code == KEPT
+        report.n_rows = int(stays.sum())
+        report.content_sha256 = _content_sha256(numpy, self._columns, stays)
+        sides = numpy.bincount(decided.split[stays], minlength=len(SPLITS))
+        report.splits = {name: int(n) for name, n in zip(SPLITS, sides, strict=True) if n}
+        report.label_sources = self._sources(numpy, stays)
+        report.excluded = {code: count for code, count in sorted(self._excluded.items()) if count}
+        report.classes = dict(sorted(report.classes.items(), key=lambda item: -item[1]))
+        report.masked = dict(sorted(self._masked.items()))
         report.naive_leaks = round(decided.naive_leaks, 6)
-        stays = decided.code == KEPT
-        sides = numpy.unique(
-            numpy.stack((decided.group[stays], decided.split[stays].astype("u8"))), axis=1
-        )
-        report.groups = len(numpy.unique(sides[0]))
-        report.overlap = sides.shape[1] - report.groups
-        if len(tokens):
-            spots = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
-            report.tokens = {
-                name: int(numpy.percentile(tokens, at, method="higher"))
-                for name, at in spots.items()
-            } | {"sum": int(tokens.sum())}
-        if len(kept.classes) <= CLASSES_COUNTED:
-            report.classes = dict(kept.classes.most_common(CLASSES_MAX))
-
-    def _tell_scan(self) -> None:
-        report, scan = self.report, self._scan
-        report.captures = scan.captures
-        counts = Counter(report.excluded) + scan.excluded
-        report.excluded = {code: counts[code] for code in sorted(counts)}
-        report.masked = dict(sorted(scan.masked.items()))
+        report.groups, report.overlap = _groups(numpy, decided, stays)
+        report.tokens = self._token_quantiles(numpy, stays)
         report.are_tokens_estimated = self._counter.sha256 is None
-        report.tokens_pruned = scan.tokens_pruned
-        report.rows_unpruned = scan.rows_unpruned
         report.prefixes = {
             route: {"id": rule.id, "messages": len(rule.messages), "characters": len(rule.text)}
-            for route, rule in sorted(scan.prefixes.items())
+            for route, rule in sorted(job.prefixes.items())
         }
 
+    def _sources(self, numpy: Any, stays: Any) -> dict[str, int]:
+        ranks = numpy.frombuffer(self._columns.rank, "i1") if len(stays) else stays
+        values, counts = numpy.unique(ranks[stays], return_counts=True)
+        found = {_SOURCES[int(rank)]: int(n) for rank, n in zip(values, counts, strict=True)}
+        return dict(sorted(found.items()))
 
-class _Kept:
-    """Counts over the rows that stay."""
-
-    def __init__(self) -> None:
-        self.splits: Counter[str] = Counter()
-        self.sources: Counter[str] = Counter()
-        self.excluded: Counter[str] = Counter()
-        self.classes: Counter[str] = Counter()
-
-    def add(self, example: Example) -> None:
-        self.splits[example.split] += 1
-        self.sources[example.label_source] += 1
-        if len(self.classes) <= CLASSES_COUNTED:
-            said = canonical(answer_text(example.target))
-            self.classes[said[:CLASS_CHARACTERS]] += 1
+    def _token_quantiles(self, numpy: Any, stays: Any) -> dict[str, int]:
+        if not stays.any():
+            return {}
+        tokens = numpy.frombuffer(self._columns.tokens, "u4")[stays]
+        spots = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
+        return {
+            name: int(numpy.percentile(tokens, at, method="higher")) for name, at in spots.items()
+        } | {"sum": int(tokens.sum(dtype="i8"))}
 
 
-def examples(path: Path) -> Iterator[Example]:
-    """The rows of a snapshot, one in memory at a time."""
-    with path.open("rb") as file:
-        for line in file:
-            yield _decode_example(line)
+def _lines(folder: Path, shards: Iterable[int]) -> Iterator[bytes]:
+    """The examples of all ranges; each file goes when it is read."""
+    for number in shards:
+        path = ShardFiles(folder, number).rows
+        with path.open("rb") as file:
+            yield from file
+        path.unlink()
 
 
-def snapshot(directory: Path, name: DatasetName) -> Path:
-    """Where the rows of a version lie."""
-    return directory / FOLDER / name.name / str(name.version) / ROWS_FILE
+def _with_decision(line: bytes, group: int, split: str) -> bytes:
+    """The row with its group and side: appended, for decoding a million rows takes a minute."""
+    side = b"" if split == "train" else b',"split":"%b"' % split.encode()
+    return b'%b,"group_key":"%016x"%b}\n' % (line[: -len(b"}\n")], group, side)
+
+
+def _content_sha256(numpy: Any, columns: Columns, stays: Any) -> str:
+    """sha256 over the sorted sha256s of the examples, in hex, a line each."""
+    digest = hashlib.sha256()
+    if len(stays):
+        whole = numpy.frombuffer(columns.digest, dtype=f"S{DIGEST_BYTES}")[stays]
+        whole.sort()
+        for start in range(0, len(whole), HASHED_AT_ONCE):
+            text = whole[start : start + HASHED_AT_ONCE].tobytes().hex("\n", DIGEST_BYTES)
+            digest.update((b"\n" if start else b"") + text.encode())
+    return digest.hexdigest()
+
+
+def _groups(numpy: Any, decided: Decided, stays: Any) -> tuple[int, int]:
+    """How many groups there are, and how many of them lie on two sides of the split."""
+    group, split = decided.group[stays], decided.split[stays]
+    order = numpy.argsort(group, kind="stable")
+    group, split = group[order], split[order]
+    is_same = group[1:] == group[:-1]
+    torn = group[1:][is_same & (split[1:] != split[:-1])]
+    return len(group) - int(is_same.sum()), len(numpy.unique(torn))
 
 
 def _earlier(ledger: Ledger, name: str) -> Earlier:
@@ -286,35 +339,6 @@ def _same_version(ledger: Ledger, name: str, report: DatasetReport) -> str | Non
     if row is None or row["spec_hash"] != report.spec_hash:
         return None
     return str(row["id"]) if row["content_sha256"] == report.content_sha256 else None
-
-
-def register(
-    ledger: Ledger, name: str, version: int, spec: DatasetSpec, report: DatasetReport, rows: Path
-) -> None:
-    """Write its rows, then the version: from then on it counts."""
-    ledger.write_in_pieces(_ROW, _table_rows(report.id, rows))
-    parent = DatasetName(name, version - 1).id if version > 1 else None
-    with ledger.transaction():
-        ledger.execute("delete from exclusions where dataset_id = ?", (report.id,))
-        for code, count in report.excluded.items():
-            ledger.execute("insert into exclusions values (?,?,?)", (report.id, code, count))
-        ledger.execute(
-            "insert into datasets(id, name, version, spec, spec_hash, parent_id, created_us,"
-            " n_rows, content_sha256, report) values (?,?,?,?,?,?,?,?,?,?)",
-            (
-                report.id, name, version, _encode(spec).decode(), report.spec_hash, parent,
-                now_us(), report.n_rows, report.content_sha256, _encode(report).decode(),
-            ),
-        )  # fmt: skip
-
-
-def _table_rows(identifier: str, rows: Path) -> Iterator[tuple[object, ...]]:
-    for number, example in enumerate(examples(rows)):
-        yield (
-            identifier, number, bytes.fromhex(example.id), example.request_id,
-            example.label_id or None, bytes.fromhex(example.group_key), example.split,
-            example.tokens,
-        )  # fmt: skip
 
 
 def _words(counts: dict[str, int]) -> str:

@@ -8,7 +8,7 @@ from .dataset_spec import DatasetSpec
 from .example import REASONS
 
 if TYPE_CHECKING:
-    from .dataset import DatasetReport
+    from .dataset_report import DatasetReport
 
 
 def card(report: "DatasetReport", spec: DatasetSpec) -> str:

@@ -1,13 +1,14 @@
-"""Captures into candidate examples: one pass, one example in memory at a time.
+"""Captures into candidate examples: one pass over a range of them, one example in memory at a time.
 
     captures -> verdicts of a page -> example or a code -> masked -> pruned -> a line of a file,
     a row of columns, a signature
 
-What is decided about all of them together (dataset_split) needs only columns and signatures.
+What is decided about all of them together (dataset_split) needs only columns and signatures. A
+range is read the same way wherever it is read, so dataset_shards may give it to any process.
 """
 
 import hashlib
-import heapq
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,78 +19,169 @@ from typing import BinaryIO, Final
 import msgspec
 
 from .answer_match import answer_text, canonical
-from .captured import Captured, captured, captured_by_id, captured_ids, count_captured
-from .chat_row import Excluded, context_messages
-from .constant_prefix import NOTHING, PrefixRule, find_prefixes
+from .captured import Captured, Place, captured_of_day, report_damage
+from .chat_row import Excluded
+from .constant_prefix import NOTHING, PrefixRule
+from .dataset_report import EXAMPLES_MAX
 from .dataset_spec import DatasetSpec
 from .dataset_split import Columns
-from .example import Example, Json, encode_canonical, example_id, example_of
+from .example import DAMAGED, Example, Json, Written, example_of
 from .label_store import Labels
 from .near import Signatures
 from .redaction import RedactionRefused, Redactor, may_hold
 from .token_count import TokenCounter, texts_of
 
-PREFIX_SAMPLE: Final = 2000
 PAGE: Final = 500
-RANKS: Final = {"human": 3, "feedback": 2, "teacher": 1}
+RANKS: Final = {"human": 4, "feedback": 3, "teacher": 2, "shadow": 1, "traffic": 0}
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Json).decode
 
 
-class Scan:
-    """What one pass over the captures found."""
+class ScanJob(msgspec.Struct, frozen=True):
+    """What every range of a build is read by."""
 
-    def __init__(self, directory: Path, spec: DatasetSpec, counter: TokenCounter) -> None:
-        self._directory = directory
-        self._spec = spec
-        self._counter = counter
-        self.columns = Columns()
-        self.excluded: Counter[str] = Counter()
-        self.masked: Counter[str] = Counter()
-        self.tokens_pruned = 0
-        self.rows_unpruned = 0
-        """Rows that begin otherwise than the rule of their route."""
-        self.captures = 0
-        self.prefixes: dict[str, PrefixRule] = {}
-        self._tombstoned: set[str] = set()
+    directory: str
+    folder: str
+    """Where the files of each range go."""
+    spec: DatasetSpec
+    tokenizer: str | None = None
+    prefixes: dict[str, PrefixRule] = {}
+    policies: dict[str, str] = {}
+    """The newest policy that each route was served by."""
 
-    def run(
-        self, file: BinaryIO, signatures: Signatures, progress: Callable[[int, int], None]
+
+class Shard(msgspec.Struct, frozen=True):
+    """A range of one day's captures, behind one place and up to another."""
+
+    number: int
+    path: str
+    after: Place
+    last: Place
+    rows: int
+
+
+class ShardReport(msgspec.Struct):
+    """What one range held."""
+
+    number: int
+    examples: int = 0
+    captures: int = 0
+    excluded: dict[str, int] = {}
+    named: dict[str, list[str]] = {}
+    """Of what is left out, the first requests of each code."""
+    masked: dict[str, int] = {}
+    tokens_pruned: int = 0
+    rows_unpruned: int = 0
+    """Rows that begin otherwise than the rule of their route."""
+
+
+class ShardFiles:
+    """The files of a range: examples, columns, signatures, and what was left out."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.rows = folder / f"{number}.rows"
+        self.columns = folder / f"{number}.columns"
+        self.signatures = folder / f"{number}.signatures"
+        self.excluded = folder / f"{number}.excluded"
+
+
+def scan(
+    job: ScanJob, shard: Shard, counter: TokenCounter, progress: Callable[[int], None]
+) -> ShardReport:
+    """Read one range into its files; `progress(captures read)`. Raises OSError."""
+    files = ShardFiles(Path(job.folder), shard.number)
+    signatures = Signatures(files.signatures)
+    with files.rows.open("wb") as rows, files.excluded.open("wb") as excluded:
+        reading = _Reading(job, shard, counter, excluded)
+        for example, written in reading.examples(progress):
+            rows.write(_encode(example) + b"\n")
+            signatures.add(reading.distinct_text(example))
+            reading.add(example, written)
+    signatures.close()
+    with files.columns.open("wb") as file:
+        reading.columns.write(file)
+    return reading.finished()
+
+
+class _Reading:
+    """One range being read."""
+
+    def __init__(
+        self, job: ScanJob, shard: Shard, counter: TokenCounter, excluded: BinaryIO
     ) -> None:
-        """Write every candidate to `file`, a line each, in the order of the columns."""
-        total = count_captured(self._directory, self._spec.selection)
-        self.prefixes = self._find_prefixes()
-        rows = captured(self._directory, self._spec.selection)
-        with closing(Labels(self._directory)) as labels:
-            self._tombstoned = labels.tombstoned()
-            while page := list(islice(rows, PAGE)):
-                for example in self._examples(page, labels):
-                    file.write(_encode(example) + b"\n")
-                    signatures.add(self._distinct_text(example))
-                progress(self.captures, total)
+        self._job = job
+        self._spec = job.spec
+        self._shard = shard
+        self._counter = counter
+        self._excluded = excluded
+        self._counts: Counter[str] = Counter()
+        self._masked: Counter[str] = Counter()
+        self._row: Captured | None = None
+        self.columns = Columns()
+        self.report = ShardReport(shard.number)
 
-    def _examples(self, page: list[Captured], labels: Labels) -> Iterator[Example]:
+    def examples(self, progress: Callable[[int], None]) -> Iterator[tuple[Example, Written]]:
+        """Those that may become rows."""
+        directory = Path(self._job.directory)
+        with closing(Labels(directory)) as labels:
+            tombstoned = labels.tombstoned()
+            rows = self._captures()
+            while page := list(islice(rows, PAGE)):
+                yield from self._of_page(page, labels, tombstoned)
+                progress(self.report.captures)
+
+    def _captures(self) -> Iterator[Captured]:
+        """The range's captures; where the file is damaged, the rest of it is counted."""
+        shard = self._shard
+        path = Path(shard.path)
+        read = 0
+        try:
+            for row in captured_of_day(path, self._spec.selection, shard.after, shard.last):
+                read += 1
+                yield row
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            report_damage(path, error)
+            self._counts[DAMAGED] += max(1, shard.rows - read)
+
+    def _of_page(
+        self, page: list[Captured], labels: Labels, tombstoned: set[str]
+    ) -> Iterator[tuple[Example, Written]]:
         verdicts = labels.verdicts([(row.id, row.input_hash) for row in page])
         disliked = labels.disliked([row.id for row in page])
+        policies = self._job.policies
         for row in page:
-            self.captures += 1
+            self.report.captures += 1
             try:
-                if row.id in self._tombstoned:
+                if row.id in tombstoned:
                     raise Excluded("tombstoned")
                 example, unused = example_of(
-                    row, self._spec.rules, verdicts.get(row.id), is_disliked=row.id in disliked
+                    row,
+                    self._spec.rules,
+                    verdicts.get(row.id),
+                    is_disliked=row.id in disliked,
+                    is_stale=row.policy is not None
+                    and row.policy != policies.get(row.route or "", row.policy),
                 )
-                self._finish(example)
+                written = self._finish(example)
             except Excluded as excluded:
-                self.excluded[excluded.code] += 1
+                self._leave_out(row.id, excluded.code)
                 continue
-            self.excluded["choice_unused"] += unused
-            self._add(example, row)
-            yield example
+            if unused:
+                self._counts["choice_unused"] += unused
+            self._row = row
+            yield example, written
 
-    def _finish(self, example: Example) -> None:
-        """Mask, prune, count. Raises Excluded."""
+    def _leave_out(self, identifier: str, code: str) -> None:
+        self._counts[code] += 1
+        named = self.report.named.setdefault(code, [])
+        if len(named) < EXAMPLES_MAX:
+            named.append(identifier)
+        self._excluded.write(_encode({"request_id": identifier, "code": code}) + b"\n")
+
+    def _finish(self, example: Example) -> Written:
+        """Mask, prune, count, name. Raises Excluded."""
         if self._spec.redact:
             self._redact(example)
         if self._spec.prune_prefix:
@@ -97,11 +189,13 @@ class Scan:
         example.tokens = self._counter.example(example.messages, example.target)
         if self._spec.tokens_max is not None and example.tokens > self._spec.tokens_max:
             raise Excluded("over_length")
-        example.id = example_id(example)
+        written = Written(example)
+        example.id = written.id
+        return written
 
     def _redact(self, example: Example) -> None:
         told = (example.messages, example.target, example.rejected, example.reasoning)
-        if not may_hold(_encode(told).decode("utf-8", "replace")):
+        if not may_hold(_encode(told)):
             return
         redactor = Redactor()
         try:
@@ -109,71 +203,67 @@ class Scan:
                 setattr(example, name, redactor.value(getattr(example, name)))
         except RedactionRefused:
             raise Excluded("pii_blocked") from None
-        self.masked.update(redactor.found)
+        self._masked.update(redactor.found)
 
     def _prune(self, example: Example) -> None:
-        rule = self.prefixes.get(str(example.meta.get("route")), NOTHING)
+        rule = self._rule(example)
         if rule.is_empty:
             return
         rest = rule.strip(example.messages)
         if rest is None or not "".join(t for m in rest for t in texts_of(m)).strip():
-            self.rows_unpruned += 1
+            self.report.rows_unpruned += 1
             return
         before = self._counter.example(example.messages, {})
         example.messages = rest
         example.meta = {**example.meta, "prefix": rule.id}
-        self.tokens_pruned += before - self._counter.example(rest, {})
+        self.report.tokens_pruned += before - self._counter.example(rest, {})
 
-    def _distinct_text(self, example: Example) -> str:
+    def _rule(self, example: Example) -> PrefixRule:
+        return self._job.prefixes.get(str(example.meta.get("route")), NOTHING)
+
+    def distinct_text(self, example: Example) -> str:
         """What near-duplicates are told by: the texts behind the route's constant beginning."""
-        rule = self.prefixes.get(str(example.meta.get("route")), NOTHING)
-        rest = rule.strip(example.messages) or example.messages
+        rest = self._rule(example).strip(example.messages) or example.messages
         return "\n".join(text for message in rest for text in texts_of(message))
 
-    def _add(self, example: Example, row: Captured) -> None:
+    def add(self, example: Example, written: Written) -> None:
+        """A row of columns."""
+        assert self._row is not None
         columns = self.columns
-        columns.identity.append(int(example.id[:16], 16))
-        columns.input.append(_number((example.messages, example.tools, example.response_format)))
-        columns.target.append(_number(canonical(answer_text(example.target))))
-        conversation = row.conversation
-        columns.conversation.append(_number(conversation) or 1 if conversation else 0)
-        turns = list(_turns([*example.messages, example.target]))
+        columns.digest += bytes.fromhex(written.id)
+        columns.identity.append(int(written.id[:16], 16))
+        columns.input.append(_number(written.asked))
+        columns.target.append(
+            _number(canonical(answer_text(example.target)).encode("utf-8", "surrogatepass"))
+        )
+        conversation = self._row.conversation
+        columns.conversation.append(_number(conversation.encode()) or 1 if conversation else 0)
+        turns = list(_turns(example.messages, written))
         columns.turn.append(turns[-1])
         columns.earlier.extend(turns[:-1])
-        columns.ts_us.append(row.ts_us)
-        columns.rank.append(RANKS.get(example.label_source, 0))
+        columns.ts_us.append(self._row.ts_us)
+        columns.rank.append(RANKS[example.label_source])
+        columns.tokens.append(example.tokens)
 
-    def _find_prefixes(self) -> dict[str, PrefixRule]:
-        """From a sample of the captures: those whose hashed ids come first."""
-        ids = (
-            (hashlib.sha256(identifier.encode()).digest(), identifier)
-            for identifier, _ in captured_ids(self._directory, self._spec.selection)
-        )
-        sample = [identifier for _, identifier in heapq.nsmallest(PREFIX_SAMPLE, ids)]
-        by_route: dict[str, list[list[Json]]] = {}
-        for row in captured_by_id(self._directory, sample):
-            try:
-                messages = context_messages(_decode(row.request or b""))
-            except (Excluded, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                continue
-            if self._spec.redact:
-                try:
-                    messages = Redactor().value(messages)  # type: ignore[assignment]
-                except RedactionRefused:
-                    continue
-            by_route.setdefault(str(row.route), []).append(messages)
-        return find_prefixes(by_route)
+    def finished(self) -> ShardReport:
+        """The counts."""
+        report = self.report
+        report.examples = len(self.columns)
+        report.excluded, report.masked = dict(self._counts), dict(self._masked)
+        return report
 
 
-def _number(value: object) -> int:
-    """64 bits that stand for a value."""
-    return int.from_bytes(hashlib.blake2b(encode_canonical(value), digest_size=8).digest(), "big")
+def _number(data: bytes) -> int:
+    """64 bits that stand for some bytes."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
-def _turns(messages: list[Json]) -> Iterator[int]:
+def _turns(messages: list[Json], written: Written) -> Iterator[int]:
     """A number for the chat up to each of the assistant's turns."""
     digest = hashlib.blake2b(digest_size=8)
-    for message in messages:
-        digest.update(encode_canonical(message))
+    for message, encoded in zip(messages, written.messages, strict=True):
+        digest.update(encoded)
         if message.get("role") == "assistant":
             yield int.from_bytes(digest.digest(), "big")
+    digest.update(written.target)
+    yield int.from_bytes(digest.digest(), "big")

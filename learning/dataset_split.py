@@ -11,14 +11,15 @@ Columns of numbers stand for the examples, so a million of them take some hundre
 """
 
 import hashlib
+import struct
 from array import array
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
 from .dataset_spec import SplitRule
-from .near import flatten, join, join_equal, near_pairs, require_extra
+from .near import Mapped, flatten, join, join_equal, near_pairs, require_extra
 
 KEPT: Final = 0
 CODES: Final = ("", "duplicate", "near_duplicate", "conversation_prefix", "was_train")
@@ -45,9 +46,30 @@ class Columns:
         self.ts_us = array("q")
         self.rank = array("b")
         """How much its label counts."""
+        self.tokens = array("I")
+        self.digest = bytearray()
+        """The example's sha256, 32 bytes each."""
 
     def __len__(self) -> int:
         return len(self.identity)
+
+    def write(self, file: BinaryIO) -> None:
+        """All of it, for `add_file`."""
+        for column in self._arrays():
+            file.write(struct.pack("<Q", len(column)))
+            column.tofile(file)
+        file.write(self.digest)
+
+    def add_file(self, file: BinaryIO) -> None:
+        """What another has written."""
+        for column in self._arrays():
+            (count,) = struct.unpack("<Q", file.read(8))
+            column.fromfile(file, count)
+        self.digest += file.read()
+
+    def _arrays(self) -> "tuple[array[int], ...]":
+        return (self.identity, self.input, self.target, self.conversation, self.turn,
+                self.earlier, self.ts_us, self.rank, self.tokens)  # fmt: skip
 
 
 class Earlier(NamedTuple):
@@ -83,7 +105,7 @@ class Decided(NamedTuple):
 
 def decide(
     columns: Columns,
-    matrix: Any,
+    matrix: Mapped,
     wanted: Wanted,
     earlier: Earlier,
     *,
@@ -125,7 +147,7 @@ def _empty(numpy: Any) -> dict[str, Any]:
 
 
 def _near(
-    numpy: Any, table: Mapping[str, Any], exact: Any, groups: Any, matrix: Any, wanted: Wanted
+    numpy: Any, table: Mapping[str, Any], exact: Any, groups: Any, matrix: Mapped, wanted: Wanted
 ) -> Any:
     """Components of nearly the same question and the same answer; `groups` is joined as well."""
     alike = exact.copy()

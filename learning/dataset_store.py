@@ -10,8 +10,8 @@ import msgspec
 from telemetry.queries import capture
 from telemetry.store import LEARNING_FILE, has_schema, open_for_reading
 
-from .dataset import examples, snapshot
 from .dataset_spec import DatasetError, DatasetName, DatasetSpec, parse_name
+from .dataset_table import examples, snapshot
 from .example import Example, Json
 
 SHOWN_ROWS: Final = 3

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
+from crc32c import crc32c
 
 from policies.schema_check import SchemaCheck
 
@@ -36,6 +37,8 @@ from .label_store import Verdict
 Json = dict[str, object]
 Split = Literal["train", "valid", "test", "holdout"]
 
+DAMAGED: Final = "damaged"
+
 REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "failed": "the answer was an error",
@@ -51,6 +54,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "schema_invalid": "the answer does not fit the schema it was asked for",
         ROLES_INVALID: "messages in an order no trainer takes",
         UNREADABLE: "the bodies could not be read",
+        DAMAGED: "the file holds other bytes than were written; see pointsman verify",
+        "stale_config": "nobody has labelled it, and its route has another policy now",
         "unlabelled": "nobody has said what is right",
         "label_disputed": "the teacher's samples disagree, or a check failed",
         "low_confidence": "the answer was not trusted",
@@ -69,8 +74,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
 ALLOWED: Final = frozenset(
     (
         TRUNCATED, FILTERED, REFUSAL, TOOL_INVALID, "schema_invalid", "cut_stream", "client_gone",
-        "label_disputed", "low_confidence", "negative_feedback", "duplicate", "near_duplicate",
-        "conversation_prefix",
+        "label_disputed", "low_confidence", "stale_config", "negative_feedback", "duplicate",
+        "near_duplicate", "conversation_prefix",
     )
 )  # fmt: skip
 """Codes that a build may be told to let in."""
@@ -122,14 +127,23 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def example_of(
-    row: Captured, rules: Rules, verdict: Verdict | None, *, is_disliked: bool = False
+    row: Captured,
+    rules: Rules,
+    verdict: Verdict | None,
+    *,
+    is_disliked: bool = False,
+    is_stale: bool = False,
 ) -> tuple[Example, int]:
-    """The example, and how many further choices the answer had. Raises Excluded."""
+    """The example, and how many further choices the answer had. Raises Excluded.
+
+    `is_disliked`: somebody said that the answer was wrong; `is_stale`: it was given under a policy
+    that its route has no more. Neither counts where a label says what is right.
+    """
     verdict = None if rules.labels == "ignore" else verdict
     request = _request(row)
     answer = _answer(row, rules, verdict)
     if verdict is None:
-        _check_trust(row, rules, is_disliked)
+        _check_trust(row, rules, is_disliked=is_disliked, is_stale=is_stale)
     else:
         _exclude("label_disputed", verdict.agreement < rules.agreement_min, rules)
     message = _target(answer, verdict)
@@ -153,8 +167,23 @@ def example_of(
 
 def example_id(example: Example) -> str:
     """sha256 over what is asked and answered; ids, times and texts of others do not count."""
-    named = (example.messages, example.tools, example.response_format, example.target)
-    return hashlib.sha256(encode_canonical(named)).hexdigest()
+    return Written(example).id
+
+
+class Written:
+    """An example's canonical JSON, in the parts that hashes are made of."""
+
+    __slots__ = ("asked", "id", "messages", "target")
+
+    def __init__(self, example: Example) -> None:
+        self.messages = list(map(encode_canonical, example.messages))
+        self.target = encode_canonical(example.target)
+        self.asked = b"[%b],%b,%b" % (
+            b",".join(self.messages),
+            encode_canonical(example.tools) if example.tools else b"[]",
+            encode_canonical(example.response_format) if example.response_format else b"{}",
+        )
+        self.id = hashlib.sha256(b"[%b,%b]" % (self.asked, self.target)).hexdigest()
 
 
 def _request(row: Captured) -> Json:
@@ -162,6 +191,7 @@ def _request(row: Captured) -> Json:
         raise Excluded("not_chat")
     if row.request is None:
         raise Excluded("not_captured")
+    _check_bytes(row.request, row.request_crc32c)
     try:
         return _decode(row.request)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -187,6 +217,7 @@ def _received(row: Captured, rules: Rules) -> Assembled:
     _exclude("cut_stream", not row.complete and code is None, rules)
     if row.response is None:
         raise Excluded("not_captured")
+    _check_bytes(row.response, row.response_crc32c)
     answer = assemble(row.response)
     if answer is None:
         raise Excluded(UNREADABLE)
@@ -201,9 +232,15 @@ def _received(row: Captured, rules: Rules) -> Assembled:
     return answer
 
 
-def _check_trust(row: Captured, rules: Rules, is_disliked: bool) -> None:
+def _check_bytes(body: bytes, written: int | None) -> None:
+    if written is not None and crc32c(body) != written:
+        raise Excluded(DAMAGED)
+
+
+def _check_trust(row: Captured, rules: Rules, *, is_disliked: bool, is_stale: bool) -> None:
     if rules.labels == "require":
         raise Excluded("unlabelled")
+    _exclude("stale_config", is_stale, rules)
     _exclude("negative_feedback", is_disliked, rules)
     is_unsure = row.confidence is not None and row.confidence < rules.confidence_min
     _exclude("low_confidence", is_unsure, rules)

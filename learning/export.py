@@ -22,9 +22,9 @@ from telemetry.sync import sync_directory
 
 from .captured import Selection, captured, count_captured
 from .chat_row import Excluded
-from .dataset import CARD_FILE, snapshot
 from .dataset_spec import DatasetError, DatasetName
 from .dataset_store import read_examples, show
+from .dataset_table import CARD_FILE, snapshot
 from .example import Example, Rules, example_of
 from .export_file import ExportReport, LeftOut, Row, write_rows, written_aside
 from .formats import FORMATS, Format, with_reasoning

@@ -11,6 +11,7 @@ The journal of a running server holds what it wrote last until its segment is fu
 import hashlib
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,16 +20,29 @@ from typing import Final, Literal
 
 import msgspec
 
+from telemetry.lock import DirectoryLock
 from telemetry.store import day_files, open_for_reading, open_for_writing
 
 from .captured import is_readable
-from .dataset import DatasetReport, examples, newest_version, register, snapshot
+from .dataset_card import card
+from .dataset_report import DatasetReport
 from .dataset_spec import DatasetName, DatasetSpec
+from .dataset_table import (
+    CARD_FILE,
+    EXCLUDED_FILE,
+    FOLDER,
+    examples,
+    newest_version,
+    register,
+    snapshot,
+    sweep,
+)
 from .ledger import Ledger, now_us
 
 Kind = Literal["id", "user", "caller"]
 
 PIECE: Final = 500
+BUILD_WAIT_S: Final = 300.0  # a build of a million rows takes one minute
 _COUNT: Final = (  # of what was folded: `verify` holds the rows against it
     "insert into folds(segment, node, worker, bytes_done, n_rows, ts_us)"
     " values ('forgotten', '', -1, 0, ?, ?)"
@@ -52,9 +66,14 @@ class ForgetReport:
 
 
 def forget(directory: Path, kind: Kind, subject: str) -> ForgetReport:
-    """Remove every request of `subject`. Safe to repeat; a killed one is simply run again."""
+    """Remove every request of `subject`. Safe to repeat; a killed one is simply run again.
+
+    Raises Locked where a build runs and does not end.
+    """
     report = ForgetReport()
-    with Ledger(directory) as ledger:
+    lock = DirectoryLock(directory / FOLDER, "build")  # a build would keep what it has read
+    lock.acquire(BUILD_WAIT_S)
+    with lock, Ledger(directory) as ledger:
         ledger.run(
             "insert or ignore into tombstones(subject, kind, ts_us) values (?,?,?)",
             (subject, kind, now_us()),
@@ -149,7 +168,9 @@ def _forget_labels(ledger: Ledger, identifiers: Sequence[str]) -> int:
 def _forget_datasets(
     directory: Path, ledger: Ledger, identifiers: set[str], report: ForgetReport
 ) -> None:
-    """Every version that holds one of them is replaced."""
+    """Every version that holds one of them is replaced; what killed builds have left goes."""
+    for folder in (directory / FOLDER).glob("*"):
+        sweep(folder)
     touched: set[str] = set()
     for piece in _pieces(sorted(identifiers)):
         marks = ",".join("?" * len(piece))
@@ -172,35 +193,64 @@ def _rewrite(
     directory: Path, ledger: Ledger, old: DatasetName, identifiers: set[str]
 ) -> str | None:
     """A new version of the rows that remain; the old one's rows are removed."""
-
     row = ledger.row("select * from datasets where id = ?", (old.id,))
     assert row is not None
     path = snapshot(directory, old)
     version = 1 + newest_version(ledger, old.name)
     place = path.parent.with_name(str(version))
-    remaining: list[str] = []
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
+    new = None
     if path.is_file():
         place.mkdir(mode=0o700)
-        with (place / path.name).open("wb") as output:
-            for example in examples(path):
-                if example.request_id not in identifiers:
-                    output.write(msgspec.json.encode(example) + b"\n")
-                    remaining.append(example.id)
-    new = None
-    if remaining:
         report = msgspec.json.decode(row["report"], type=DatasetReport)
-        report.id = new = DatasetName(old.name, version).id
-        report.n_rows = len(remaining)
-        digest = hashlib.sha256("\n".join(sorted(remaining)).encode()).hexdigest()
-        report.content_sha256 = digest
-        report.classes = {}  # answers of those that are forgotten may be among them
-        report.excluded = {**report.excluded, "tombstoned": row["n_rows"] - len(remaining)}
-        spec = msgspec.json.decode(row["spec"], type=DatasetSpec)
-        register(ledger, old.name, version, spec, report, place / path.name)
-    _overwrite(path)
+        report.id = DatasetName(old.name, version).id
+        _copy_rows(path, place / path.name, identifiers, report)
+        if report.n_rows:
+            new = report.id
+            _copy_excluded(path.with_name(EXCLUDED_FILE), place / EXCLUDED_FILE, identifiers)
+            spec = msgspec.json.decode(row["spec"], type=DatasetSpec)
+            (place / CARD_FILE).write_text(card(report, spec), "utf-8")
+            register(ledger, old.name, version, spec, report, place / path.name)
+        else:
+            shutil.rmtree(place)
+        for file in (path, path.with_name(EXCLUDED_FILE)):
+            _overwrite(file)
     shutil.rmtree(path.parent, ignore_errors=True)
     return new
+
+
+def _copy_rows(source: Path, target: Path, identifiers: set[str], report: DatasetReport) -> None:
+    """The rows that remain, and what the report says of them."""
+    kept: list[str] = []
+    splits: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    with target.open("wb") as output:
+        for example in examples(source):
+            if example.request_id in identifiers:
+                continue
+            output.write(msgspec.json.encode(example) + b"\n")
+            kept.append(example.id)
+            splits[example.split] += 1
+            sources[example.label_source] += 1
+    gone = report.n_rows - len(kept)
+    report.n_rows = len(kept)
+    report.content_sha256 = hashlib.sha256("\n".join(sorted(kept)).encode()).hexdigest()
+    report.splits, report.label_sources = dict(splits), dict(sources)
+    report.classes = {}  # answers of those that are forgotten may be among them
+    report.excluded = {**report.excluded, "tombstoned": gone}
+    report.named = {
+        code: [one for one in named if one not in identifiers]
+        for code, named in report.named.items()
+    }
+
+
+def _copy_excluded(source: Path, target: Path, identifiers: set[str]) -> None:
+    if not source.is_file():
+        return
+    with source.open("rb") as lines, target.open("wb") as output:
+        for line in lines:
+            if msgspec.json.decode(line)["request_id"] not in identifiers:
+                output.write(line)
 
 
 def _overwrite(path: Path) -> None:

@@ -2,21 +2,21 @@
 
 128 permutations of word 5-shingles, signatures by rensa. 25 bands of 5 rows: two texts of Jaccard
 similarity 0.8 share a band with probability 0.99995, of 0.7 with 0.99. Every pair that shares one
-is checked against the signatures. Signatures lie in a file and are mapped, so memory stays small:
-per text 8 bytes a band being sorted, and the labels.
+is checked against the signatures, of which 16 bits a permutation are kept: two that differ agree
+by chance once in 65,536. Signatures lie in a file and are mapped piece by piece, so memory stays
+small: per text 8 bytes a band being sorted, and the labels.
 """
 
+import mmap
+import shutil
 from array import array
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from pointsman.errors import PointsmanError
-
-if TYPE_CHECKING:
-    import numpy
 
 PERMUTATIONS: Final = 128
 BANDS: Final = 25
@@ -24,7 +24,9 @@ BAND_ROWS: Final = 5
 SHINGLE_WORDS: Final = 5
 SEED: Final = 42
 BATCH_TEXTS: Final = 2000
-BATCH_PAIRS: Final = 50_000
+BATCH_PAIRS: Final = 20_000
+BLOCK_ROWS: Final = 65_536  # 16 MB of signatures
+BANDS_AT_ONCE: Final = 5  # the file is read once for each five
 WORDS_MAX: Final = 20_000
 """Of a longer text the beginning is compared."""
 ROUNDS_MAX: Final = 64  # label propagation halves what is left each round
@@ -49,6 +51,25 @@ def shingles(text: str) -> list[str]:
         return [" ".join(words)]
     grams = zip(*(words[start:] for start in range(SHINGLE_WORDS)), strict=False)
     return list(map(" ".join, grams))
+
+
+class Mapped:
+    """The signatures of a file, one row a text, mapped; `release` gives their memory back."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        numpy, _ = require_extra()
+        self._mapped: mmap.mmap | None = None
+        self.values = numpy.zeros((0, PERMUTATIONS), dtype="=u2")
+        if count:
+            with path.open("rb") as file:
+                self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            values = numpy.frombuffer(self._mapped, dtype="=u2", count=count * PERMUTATIONS)
+            self.values = values.reshape(count, PERMUTATIONS)
+
+    def release(self) -> None:
+        """Let the pages go that were read; they come back from the file."""
+        if self._mapped is not None:
+            self._mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class Signatures:
@@ -80,54 +101,84 @@ class Signatures:
         if len(self._waiting) >= BATCH_TEXTS:
             self._write()
 
+    def add_file(self, path: Path, count: int) -> None:
+        """Those of `count` further texts, which another has written to `path`."""
+        self._write()
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, self._file, 1 << 20)
+        self.count += count
+
+    def close(self) -> None:
+        """Write what waits and leave the file to another."""
+        self._write()
+        self._file.close()
+
+    def matrix(self) -> Mapped:
+        """All of them."""
+        self._write()
+        self._file.flush()
+        return Mapped(self._path, self.count)
+
     def _write(self) -> None:
         if self._waiting:
             digests = self._rensa.RMinHash.digests_from_token_sets(
                 self._waiting, PERMUTATIONS, SEED
             )
-            self._file.writelines(array("I", row).tobytes() for row in digests)
             self._waiting = []
-
-    def matrix(self) -> "numpy.ndarray[Any, Any]":
-        """One row a text, mapped from the file."""
-        self._write()
-        self._file.flush()
-        shape = (self.count, PERMUTATIONS)
-        if not self.count:
-            return self._numpy.zeros(shape, dtype="=u4")  # type: ignore[no-any-return]
-        return self._numpy.memmap(self._path, dtype="=u4", mode="r", shape=shape)  # type: ignore[no-any-return]
+            whole = array("I")
+            for row in digests:
+                whole.extend(row)
+            self._file.write(self._numpy.frombuffer(whole, "=u4").astype("=u2"))
 
 
 def near_pairs(
-    matrix: "numpy.ndarray[Any, Any]", similarity: float, rows: Any = None
-) -> "Iterator[tuple[Any, Any, Any]]":
+    matrix: Mapped, similarity: float, rows: Any = None
+) -> Iterator[tuple[Any, Any, Any]]:
     """Arrays (first, second, estimated similarity) of pairs at or above `similarity`.
 
-    `rows` are the places that are compared; None: all. The matrix itself is never copied.
+    `rows` are the places that are compared; None: all.
 
     In each bucket every text is held against the first of it and the one before it, so a bucket
     of n costs 2n comparisons: enough to join a cluster, whose texts meet in many bands.
     """
     numpy, _ = require_extra()
-    places = numpy.arange(len(matrix)) if rows is None else rows
-    for band in range(BANDS):
-        columns = matrix[places, band * BAND_ROWS : (band + 1) * BAND_ROWS]
-        keys = _band_keys(numpy, columns)
-        order = numpy.argsort(keys, kind="stable")
-        ordered = keys[order]
-        is_same = ordered[1:] == ordered[:-1]
-        later = numpy.nonzero(is_same)[0] + 1
-        if not len(later):
-            continue
-        starts = numpy.nonzero(numpy.concatenate(([True], ~is_same)))[0]
-        first = places[order[starts[numpy.searchsorted(starts, later, side="right") - 1]]]
-        this, before = places[order[later]], places[order[later - 1]]
-        is_other = before != first
-        pairs = (
-            numpy.concatenate((first, before[is_other])),
-            numpy.concatenate((this, this[is_other])),
-        )
-        yield from _verified(numpy, matrix, pairs, similarity)
+    places = numpy.arange(len(matrix.values)) if rows is None else rows
+    for first_band in range(0, BANDS, BANDS_AT_ONCE):
+        for keys in _keys_of_bands(numpy, matrix, places, first_band):
+            pairs = _bucket_pairs(numpy, keys, places)
+            if pairs is not None:
+                yield from _verified(numpy, matrix, pairs, similarity)
+
+
+def _keys_of_bands(numpy: Any, matrix: Mapped, places: Any, first_band: int) -> Any:
+    """A row of keys for each of some bands."""
+    keys = numpy.empty((BANDS_AT_ONCE, len(places)), dtype="u8")
+    for start in range(0, len(places), BLOCK_ROWS):
+        block = matrix.values[places[start : start + BLOCK_ROWS]]
+        for band in range(BANDS_AT_ONCE):
+            column = (first_band + band) * BAND_ROWS
+            values = block[:, column : column + BAND_ROWS]
+            keys[band, start : start + BLOCK_ROWS] = _band_keys(numpy, values)
+        matrix.release()
+    return keys
+
+
+def _bucket_pairs(numpy: Any, keys: Any, places: Any) -> tuple[Any, Any] | None:
+    """Places that have a key in common, as pairs; None where no two have."""
+    order = numpy.argsort(keys, kind="stable")
+    ordered = keys[order]
+    is_same = ordered[1:] == ordered[:-1]
+    later = numpy.nonzero(is_same)[0] + 1
+    if not len(later):
+        return None
+    starts = numpy.nonzero(numpy.concatenate(([True], ~is_same)))[0]
+    first = places[order[starts[numpy.searchsorted(starts, later, side="right") - 1]]]
+    this, before = places[order[later]], places[order[later - 1]]
+    is_other = before != first
+    return (
+        numpy.concatenate((first, before[is_other])),
+        numpy.concatenate((this, this[is_other])),
+    )
 
 
 def _band_keys(numpy: Any, columns: Any) -> Any:
@@ -141,12 +192,13 @@ def _band_keys(numpy: Any, columns: Any) -> Any:
 
 
 def _verified(
-    numpy: Any, matrix: Any, pairs: tuple[Any, Any], similarity: float
+    numpy: Any, matrix: Mapped, pairs: tuple[Any, Any], similarity: float
 ) -> Iterator[tuple[Any, Any, Any]]:
     first, second = pairs
     for start in range(0, len(first), BATCH_PAIRS):
         a, b = first[start : start + BATCH_PAIRS], second[start : start + BATCH_PAIRS]
-        alike = (matrix[a] == matrix[b]).mean(axis=1)
+        alike = (matrix.values[a] == matrix.values[b]).mean(axis=1)
+        matrix.release()
         is_near = alike >= similarity
         if is_near.any():
             yield a[is_near], b[is_near], alike[is_near]

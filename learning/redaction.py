@@ -59,13 +59,43 @@ _GATES: Final[tuple[tuple[tuple[str, ...], Callable[[str], object]], ...]] = (
 patterns together, tried everywhere, cost 100 us for 600 characters; these cost 4."""
 
 
+_CLASSES: Final = bytes(
+    ord("0") if 48 <= code <= 57 or code > 127 else  # other scripts have digits too
+    ord("A") if 65 <= code <= 90 else
+    code if code == ord(".") else
+    ord("-") if code in b" ()-" else
+    ord("a")
+    for code in range(256)
+)  # fmt: skip
+_WORDLIKE: Final = bytes(
+    ord("w") if code in b"_-" or code > 127 or chr(code).isalnum() else ord(" ")
+    for code in range(256)
+)
+_KEY_RUN: Final = b"w" * 15  # the shortest key there is a pattern of
+_number_like: Final = re.compile(rb"0[0.\-]{7,}0").search
+_address_like: Final = re.compile(rb"0\.0{1,12}\.0").search
+_address6_like: Final = re.compile(rb":[0-9a-fA-F]{1,4}:").search
+
+
 class RedactionRefused(Exception):
     """The example holds too much to be masked."""
 
 
-def may_hold(text: str) -> bool:
-    """Whether there is anything to look for: false for most texts, and 20 times as fast."""
-    return any(gate(text) for _, gate in _GATES)
+def may_hold(data: bytes) -> bool:
+    """Whether there may be anything to look for in UTF-8 text or JSON: false for most.
+
+    By classes of bytes, 3 us for 800 characters; the gates of single kinds take 30.
+    """
+    classes = data.translate(_CLASSES)
+    return bool(
+        b"@" in data
+        or b"eyJ" in data
+        or b"AA00" in classes  # an IBAN's head
+        or _number_like(classes)
+        or _address_like(classes)
+        or _address6_like(data)
+        or _KEY_RUN in data.translate(_WORDLIKE)
+    )
 
 
 class Redactor:

@@ -1,4 +1,5 @@
-"""One lock a purpose and directory: `fold` for whoever folds, `serve` for a running service.
+"""One lock a purpose and directory: `fold` for whoever folds, `serve` for a running service,
+`build` for whoever makes or rewrites data sets.
 
 `flock`, so the kernel lets go with the process that held it, however it died.
 """
@@ -13,7 +14,7 @@ from typing import Literal, Self
 from .errors import Locked
 from .store import prepare_directory
 
-Purpose = Literal["fold", "serve"]
+Purpose = Literal["fold", "serve", "build"]
 
 _POLL_S = 0.02
 

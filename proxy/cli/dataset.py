@@ -15,13 +15,13 @@ from .progress import progress_steps
 from .selection import read_selection, selection_options
 
 if TYPE_CHECKING:
-    from learning.dataset import DatasetReport
+    from learning.dataset_report import DatasetReport
     from learning.dataset_spec import DatasetSpec
 
 ALLOWED = (
     "client_gone", "conversation_prefix", "cut_stream", "duplicate", "filtered", "label_disputed",
     "low_confidence", "near_duplicate", "negative_feedback", "refusal", "schema_invalid",
-    "tool_invalid", "truncated",
+    "stale_config", "tool_invalid", "truncated",
 )  # fmt: skip  # of learning.example
 SHORT = 60
 
@@ -132,7 +132,7 @@ def show_command(config: Path, name: str, rows: int, as_json: bool) -> None:
     """
     from itertools import islice
 
-    from learning.dataset import DatasetReport
+    from learning.dataset_report import DatasetReport
     from learning.dataset_store import find, read_examples, show
 
     directory = read_config(config).capture.directory
@@ -270,19 +270,19 @@ def show_report(report: "DatasetReport") -> None:
         click.echo(f"masked: {masked}")
     if report.tokens_pruned:
         click.echo(f"pruned: {report.tokens_pruned} tokens of constant prefixes")
-    _show_excluded(report.excluded)
+    _show_excluded(report.excluded, report.named)
 
 
-def _show_excluded(excluded: Mapping[str, int]) -> None:
+def _show_excluded(excluded: Mapping[str, int], named: Mapping[str, list[str]]) -> None:
     from learning.example import REASONS
 
     rows = [
-        (code, str(count), REASONS.get(code, ""))
+        (code, str(count), REASONS.get(code, ""), (named.get(code) or [""])[0])
         for code, count in sorted(excluded.items(), key=lambda item: -item[1])
         if count
     ]
     if rows:
-        table("Left out", ("code", "rows", "meaning"), rows)
+        table("Left out", ("code", "rows", "meaning", "the first"), rows)
 
 
 def _short(value: object) -> str:

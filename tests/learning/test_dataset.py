@@ -5,9 +5,11 @@ import msgspec
 import pytest
 
 from learning import dataset as module
+from learning import dataset_table
 from learning.captured import Selection, captured
-from learning.dataset import build, examples, snapshot
+from learning.dataset import build
 from learning.dataset_spec import DatasetError, DatasetName, DatasetSpec, SplitRule
+from learning.dataset_table import examples, snapshot
 from learning.example import Rules
 from learning.ledger import Ledger
 from tests.learning.test_label_store import keep as keep_label
@@ -160,7 +162,7 @@ def test_a_build_that_breaks_off_leaves_nothing_that_looks_whole(tmp_path, monke
             build(tmp_path, "d", SPEC)
     assert list((tmp_path / "datasets/d").iterdir()) == []
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_table_rows", full)
+        patch.setattr(dataset_table, "_table_rows", full)
         with pytest.raises(OSError, match="No space"):
             build(tmp_path, "d", SPEC)
     with Ledger(tmp_path) as ledger:

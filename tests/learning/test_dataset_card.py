@@ -1,5 +1,5 @@
-from learning.dataset import DatasetReport
 from learning.dataset_card import card
+from learning.dataset_report import DatasetReport
 from learning.dataset_spec import DatasetSpec
 
 

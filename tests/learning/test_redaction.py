@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,5 +67,18 @@ def test_masking_twice_changes_nothing_more(text):
 
 @pytest.mark.parametrize("text", [text for text, _ in MASKED])
 def test_the_quick_look_misses_nothing(text):
-    assert may_hold(text)
-    assert not may_hold("The payoff is $1,250.10 as of today")
+    assert may_hold(text.encode())
+    assert not may_hold(b"The payoff is $1,250.10 as of today")
+
+
+@given(
+    st.lists(
+        st.sampled_from([*(text for text, _ in MASKED), "\u0661", "é", "\n", " ", "5", "-", "."])
+    )
+)
+def test_what_is_masked_is_never_missed_by_the_quick_look(pieces):
+    text = "".join(pieces)
+    redactor = Redactor()
+    redactor.text(text)
+    if redactor.found:
+        assert may_hold(msgspec.json.encode([text]))
