@@ -7,7 +7,6 @@ import time
 
 from tests.support.resources import Peaks, processor_s, resident_bytes, wait_until_calm
 
-
 HOLD = """
 input()
 held = bytearray(b"x") * (64 << 20)
