@@ -1,6 +1,6 @@
 """CPU of the journal and of the fold, per record: 1 KB in, 1 KB out, 3 candidates, 1 attempt.
 
-    python benchmarks/fold.py [--records 40000] [--rounds 3] [--directory D]
+    python -m benchmarks.fold [--records 40000] [--rounds 3] [--directory D]
 
 The fold is measured in a process of its own, as the keeper is one.
 
@@ -58,6 +58,23 @@ def main() -> None:
         print(f"{name:36} {middle:7.2f}   ({min(values):.2f} - {max(values):.2f})")
 
 
+def fold_alone(directory: Path, *, records: int, rounds: int) -> float:
+    """The fold's CPU in microseconds per record, with nothing beside it: the median of `rounds`."""
+    found = []
+    for number in range(rounds):
+        place = directory / f"fold-{number}"
+        uvloop.run(measure_journal(place, "process", records))
+        found.append(fold_elsewhere(place))
+        shutil.rmtree(place)
+    return statistics.median(found)
+
+
+def fold_elsewhere(directory: Path) -> float:
+    """`measure_fold` in a process of its own."""
+    command = (sys.executable, "-m", "benchmarks.fold", "--fold-only", str(directory))
+    return float(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
 def one_round(directory: Path, count: int) -> dict[str, float]:
     """Each figure once."""
     figures = {
@@ -69,8 +86,7 @@ def one_round(directory: Path, count: int) -> dict[str, float]:
             measure_journal(directory / durability, durability, count)
         )
     figures["plain insert of two bodies"] = measure_inserts(directory, count)
-    command = (sys.executable, __file__, "--fold-only", str(directory / "process"))
-    figures["fold"] = float(subprocess.run(command, capture_output=True, check=True).stdout)
+    figures["fold"] = fold_elsewhere(directory / "process")
     return figures
 
 

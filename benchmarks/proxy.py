@@ -22,6 +22,7 @@ from rich.console import Console
 
 from . import machine, processes, servers
 from .captured import Readback, read_back
+from .fold import fold_alone
 from .load import LoadGenerator, Scenario, scenarios
 from .measure import Sample, busy_share, measure
 from .programs import MissingProgram, Programs, build_programs, fetch_nginx
@@ -30,6 +31,8 @@ from .report import Resting, Results, show, show_goals
 STARTS = 3
 REST_S = 1.0
 WARMUP_REQUESTS = 4_000
+FOLD_RECORDS = 40_000
+QUICK_FOLD_RECORDS = 2_000
 SCENARIO_NAMES = [scenario.name for scenario in scenarios(quick=True)]
 
 
@@ -85,6 +88,7 @@ class Run:
                 surroundings=machine.surroundings(clock, ours=set(processes.tree(os.getpid()))),
                 resting=resting,
                 worker_after=worker_memory(pointsman) if pointsman else None,
+                fold_us=self._fold(is_wanted=pointsman is not None),
                 readback=self._read_back(pointsman),
                 missing=self._missing,
             )
@@ -182,6 +186,17 @@ class Run:
         if not sample.is_settled:
             self._missing.append(f"the keeper was still busy long after {scenario.name}")
         return sample
+
+    def _fold(self, *, is_wanted: bool) -> float | None:
+        if not is_wanted:
+            return None
+        self._say("folding alone")
+        is_quick = self._plan.rounds == 1
+        return fold_alone(
+            self._directory,
+            records=QUICK_FOLD_RECORDS if is_quick else FOLD_RECORDS,
+            rounds=self._plan.rounds,
+        )
 
     def _read_back(self, pointsman: servers.Server | None) -> Readback | None:
         if pointsman is None or pointsman.config is None or self._plan.pointsman is None:

@@ -37,7 +37,7 @@ def test_goals_take_the_median_and_leave_the_unmeasured_open() -> None:
     found = {goal.name: goal for goal in goals(results(resting=resting(idle_mb=50.0)))}
     assert found["ready"].value == 0.5
     assert found["idle worker, RSS"].is_missed
-    assert found["keeper CPU per record"].value is None
+    assert found["fold CPU per record, alone"].value is None
 
 
 @pytest.mark.parametrize(("idle_mb", "is_met"), [(40.0, True), (50.0, False)])
