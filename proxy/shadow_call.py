@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from adapters.adapter import Wanted
+from adapters.edits import Wanted
 from adapters.pool import Pool
 from pointsman.tokens import Usage
 from policies.shadowing import DailyBudget
