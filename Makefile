@@ -68,8 +68,9 @@ bench: $(COMPILED)/.ready ## CPU and latency per request, beside nginx (six minu
 bench-routing: $(VENV)/.dev-ready ## how well it decides, on measured outcomes (a few minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.routing $(BENCH_ARGS)
 
-bench-learning: $(VENV)/.dev-ready ## export, data sets and lineage at a million rows (ten minutes)
+bench-learning: $(VENV)/.dev-ready ## a million rows exported and made a data set; 1,000 canaries (15 minutes)
 	@$(BIN)/python -m benchmarks.learning $(BENCH_ARGS)
+	@$(BIN)/python -m benchmarks.canaries
 
 flywheel: .venv-train/.ready $(VENV)/.demo-ready ## an app's calls to a model of one's own, every step real
 	@$(BIN)/python -m learning.flywheel $(FLYWHEEL_ARGS)

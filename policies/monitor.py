@@ -4,6 +4,10 @@ The capital of policies/wealth.py bet against "the error is at most the limit". 
 holds, an alarm ever comes with probability at most delta; when it is broken, capital grows the
 faster the worse it is. Pure: the keeper feeds it and keeps what it returns.
 
+A promise is watched in three ways that share its level (`PromiseWatch`): by labels, by the checks
+that every answer meets or does not, by complaints. A failed check and a complaint are errors; an
+answer without either is not known to be right, so their shares are lower bounds of the error.
+
 A second, undecided matter is told apart: features that drift (PSI) are a warning and no proof.
 """
 
@@ -53,6 +57,55 @@ def observe(monitor: Monitor, loss: float | None, *, weight: float = 1.0) -> Mon
     wealth = monitor.wealth.bet(clipped)
     broken = wealth.count if wealth.has_refuted(monitor.delta) else None
     return msgspec.structs.replace(monitor, wealth=wealth, alarmed_after=broken)
+
+
+class PromiseWatch(msgspec.Struct, frozen=True):
+    """All that watches one promise. `proof` names the proof it was made by."""
+
+    proof: str
+    labels: Monitor
+    checks: Monitor
+    complaints: Monitor
+
+    @property
+    def broken(self) -> tuple[str, Monitor] | None:
+        """What refutes the promise, if anything does."""
+        for name, monitor in (
+            ("labels", self.labels),
+            ("checks", self.checks),
+            ("complaints", self.complaints),
+        ):
+            if monitor.is_broken:
+                return name, monitor
+        return None
+
+
+def watch_promise(route: str, *, proof: str, limit: float, delta: float) -> PromiseWatch:
+    """A watch over "the error is at most `limit`": it is wrongly refuted with probability at most
+    `delta`, ever. Labels, which tell most, have half of that."""
+    labels = watch(route, limit=limit, delta=delta / 2)
+    other = watch(route, limit=limit, delta=delta / 4)
+    return PromiseWatch(proof, labels, other, other)
+
+
+def saw_answer(promise: PromiseWatch, *, failed_check: bool | None) -> PromiseWatch:
+    """After an answer of the route; `failed_check` None: nothing looked at it."""
+    checked = None if failed_check is None else float(failed_check)
+    return msgspec.structs.replace(
+        promise,
+        checks=observe(promise.checks, checked),
+        complaints=observe(promise.complaints, 0.0),
+    )
+
+
+def saw_complaint(promise: PromiseWatch) -> PromiseWatch:
+    """After somebody has said that an answer, seen before, was wrong."""
+    return msgspec.structs.replace(promise, complaints=observe(promise.complaints, 1.0))
+
+
+def saw_label(promise: PromiseWatch, loss: float | None) -> PromiseWatch:
+    """After a label of an answer."""
+    return msgspec.structs.replace(promise, labels=observe(promise.labels, loss))
 
 
 def stability_index(before: Sequence[int], now: Sequence[int]) -> float:
