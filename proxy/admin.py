@@ -4,7 +4,8 @@ It answers on its own listener, never on the data port. Every request must name 
 (DNS rebinding) and, where it says where it comes from, come from one (CSRF); with a token
 configured all but the two health paths need it. Data keys are worth nothing here.
 
-    GET  /healthz /readyz /metrics /state /config /decisions/{id}      POST /reload
+    GET  /healthz /readyz /metrics /state /config /canary /decisions/{id}
+    POST /reload /canary/{route}/{start|next|promote|rollback}
 """
 
 import asyncio
@@ -24,7 +25,9 @@ from telemetry.finding import find_decision
 from telemetry.ids import milliseconds_of
 from telemetry.metrics import CAPTURE_HELP, Counters, exposition
 
+from . import canaries
 from .admin_http import AdminServer, error_response
+from .alarms import Alarms
 from .errors import (
     INVALID,
     DownstreamError,
@@ -39,9 +42,12 @@ from .hub import Hub
 from .listening import Address, Admin
 from .reloading import Reloader
 from .shutdowns import ModelWatch
+from .trials import TrialKeeper
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 DECISIONS = "/decisions/"
+CANARY = "/canary"
+REASON_CHARACTERS_MAX = 200
 OPEN_PATHS = ("/healthz", "/readyz")
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -58,6 +64,14 @@ HELP = {
     "pointsman_folded_records_total": "Records folded into the store by this keeper.",
     "pointsman_fold_damages_total": "Damaged places found in the journal.",
     "pointsman_fold_failures_total": "Passes of the fold that failed and were tried again.",
+    "pointsman_canary_share": "Share of its side's traffic a canary has; 0 while it is only shown.",
+    "pointsman_canary_samples": "Answers of a canary at its present stage, one a conversation.",
+    "pointsman_canary_steps_total": "Steps canaries made: started, next_stage, held, promoted,"
+    " rolled_back.",
+    "pointsman_promise_refuted": "1 where a route's promise was refuted and withdrawn.",
+    "pointsman_trials_failures_total": "Looks at canaries and promises that failed.",
+    "pointsman_alarms_total": "Alarms raised, by what they are about.",
+    "pointsman_webhook_posts_total": "Alarms posted to the webhook: delivered or lost.",
     "pointsman_reloads_total": "Configurations put in force.",
     "pointsman_reload_refusals_total": "Configurations refused; the old one stayed.",
 }
@@ -82,6 +96,8 @@ class AdminListener:
     folding: Folding
     reloader: Reloader
     models: ModelWatch
+    trials: TrialKeeper
+    alarms: Alarms
     is_draining: bool = False
     started_s: float = field(default_factory=time.time)
     _server: AdminServer | None = None
@@ -122,12 +138,16 @@ class AdminListener:
         if request.path == "/reload":
             _check_method(request, "POST")
             return self._reload
+        if request.path.startswith(CANARY + "/"):
+            _check_method(request, "POST")
+            return lambda: self._command(request)
         answers: dict[str, Answer] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
             "/state": self._state,
             "/config": self._config,
+            CANARY: self._canaries,
         }
         answer = answers.get(request.path)
         if answer is None and request.path.startswith(DECISIONS):
@@ -157,7 +177,8 @@ class AdminListener:
         return "refusing" if self.hub.refusing else "ready"
 
     async def _metrics(self) -> web.Response:
-        counters = {**self.hub.counters(), **self._own_metrics()}
+        kept = {**self.trials.counters(), **self.alarms.counters()}
+        counters = {**self.hub.counters(), **self._own_metrics(), **kept}
         return web.Response(
             body=exposition(counters, HELP).encode(), headers={hdrs.CONTENT_TYPE: METRICS_TYPE}
         )
@@ -189,6 +210,9 @@ class AdminListener:
                 "learned": await self.folding.learned_summary(),
                 "workers": self.hub.states(),
                 "shutdowns": self.models.state(),
+                "canaries": self.trials.state(),
+                "promises": self.trials.promises_state(),
+                "alarms": self.alarms.state(),
             }
         )
 
@@ -213,6 +237,20 @@ class AdminListener:
             raise Refused(decision_not_found())
         return _json(found.decision)
 
+    async def _canaries(self) -> web.Response:
+        return _json({"canaries": self.trials.state()})
+
+    async def _command(self, request: web.BaseRequest) -> web.Response:
+        """`POST /canary/{route}/{word}`, with `{"reason": "..."}` as its body where there is one."""
+        route, _, word = request.path.removeprefix(CANARY + "/").rpartition("/")
+        if word not in canaries.WORDS or not route:
+            raise Refused(unknown_url())
+        try:
+            said = read_reason(await request.read())
+            return _json(await self.trials.command(route, word, said))
+        except canaries.BadCommand as error:
+            raise Refused(DownstreamError(409, INVALID, "canary_command", str(error))) from None
+
     async def _reload(self) -> web.Response:
         try:
             fresh = await self.reloader.reload("POST /reload")
@@ -223,6 +261,21 @@ class AdminListener:
             ]
             return _json({"errors": problems}, status=422)
         return _json({"policy": fresh.configuration.policy.digest})
+
+
+class _Reason(msgspec.Struct):
+    reason: str = ""
+
+
+def read_reason(body: bytes) -> str:
+    """Why the operator says so, as it is kept with the step. Raises Refused."""
+    if not body.strip():
+        return ""
+    try:
+        reason = msgspec.json.decode(body, type=_Reason).reason
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise Refused(framing('The body is {"reason": "..."}, or empty.')) from None
+    return reason[:REASON_CHARACTERS_MAX]
 
 
 # -- who may ask -----------------------------------------------------------------------------

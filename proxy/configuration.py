@@ -25,6 +25,7 @@ from policies.lock import Lock, Promises
 from telemetry.config import CaptureConfig, load_capture
 from telemetry.fitted_file import start_of_fitted
 
+from .alarms import Alarming, load_alarms
 from .listening import (
     Address,
     Admin,
@@ -55,6 +56,7 @@ class Configuration:
     digest: str
     listen: Listen
     admin: Admin
+    alarms: Alarming
     capture: CaptureConfig
     keys_file: Path | None
     limits: Limits
@@ -120,6 +122,9 @@ def _decode(
     admin = load_admin(
         root.node("admin"), findings=findings, directory=directory, environment=environment
     )
+    alarms = load_alarms(
+        root.node("alarms"), findings=findings, directory=directory, environment=environment
+    )
     capture = load_capture(root.node("capture"), findings=findings, directory=directory)
     keys_file = _load_keys_file(root, directory)
     limits = load_limits(root.node("limits"), findings=findings)
@@ -146,6 +151,7 @@ def _decode(
         digest=hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH],
         listen=listen,
         admin=admin,
+        alarms=alarms,
         capture=capture,
         keys_file=keys_file,
         limits=limits,

@@ -7,7 +7,7 @@ serves with what it knows and connects again when the keeper is back.
     frame = length (u32, little endian) + msgpack of one message
 
 worker -> keeper: Hello, Report, ReloadDone, Question, Standing, ProbeWanted.
-keeper -> worker: Reload, LearnedState, Answer, Standing, ProbeAnswer.
+keeper -> worker: Reload, LearnedState, Answer, Standing, ProbeAnswer, CanaryArms, Suspended.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from adapters.standing import Standing
+from policies.canary_run import Arm
 from telemetry.metrics import Labels
 
 FRAME_BYTES_MAX = 64 << 20  # a learned state of 1,000 tasks is a few MB
@@ -89,8 +90,21 @@ class ProbeAnswer(msgspec.Struct, frozen=True, array_like=True, tag="probe"):
     is_granted: bool
 
 
+class CanaryArms(msgspec.Struct, frozen=True, array_like=True, tag="canaries"):
+    """What becomes of canaries, by route; all there are. See `canary_sides.py`."""
+
+    arms: dict[str, Arm]
+
+
+class Suspended(msgspec.Struct, frozen=True, array_like=True, tag="suspended"):
+    """Which promises are refuted, and how, by route; all there are. See `promises.py`."""
+
+    routes: dict[str, str]
+    without_former: list[str] = []
+
+
 FromWorker = Hello | Report | ReloadDone | Question | Standing | ProbeWanted
-FromKeeper = Reload | LearnedState | Answer | Standing | ProbeAnswer
+FromKeeper = Reload | LearnedState | Answer | Standing | ProbeAnswer | CanaryArms | Suspended
 
 _encoder = msgspec.msgpack.Encoder()
 _from_worker = msgspec.msgpack.Decoder(FromWorker)

@@ -35,7 +35,9 @@ def match_of(exchange: "Exchange", maker: str | None) -> RouteMatch | None:
         return None
     if features.previous_response_id is not None:
         return pinned_to(wiring, match, endpoint, maker)
-    return alike(wiring, match) if endpoint.compares_vectors else match
+    if endpoint.compares_vectors:
+        return alike(wiring, match)
+    return match if match.route.canary is None else exchange.plane.sides.place(exchange, match)
 
 
 def decision_of(exchange: "Exchange", match: RouteMatch) -> Decision:

@@ -82,6 +82,8 @@ class Exchange:
     is_paused = False
     _held_tail = b""
     _last = b""
+    canary: str | None = None
+    """The newcomer on whose side of its route the request is (canary_sides.py)."""
     copies: tuple[Any, ...] = ()
     """What another backend is to be shown once the client has its answer (shadow.py)."""
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from telemetry.errors import Locked
 from telemetry.fold import Folder
 from telemetry.logs import log
-from telemetry.record import RequestRecord
+from telemetry.record import EventRecord, RequestRecord
 from telemetry.retention import drop_expired
 
 from .teaching import Teaching
@@ -107,6 +107,13 @@ class Folding:
         """What is known of each backend, in figures."""
         return await self._in_thread(self._learned_summary)
 
+    async def note(self, event: EventRecord) -> None:
+        """Keep an event of the keeper's own. Where the store cannot take it, the log has it."""
+        try:
+            await self._in_thread(lambda: self._note(event))
+        except (Locked, sqlite3.Error, OSError) as error:
+            self._note_failure(error)
+
     def state(self) -> dict[str, object]:
         """For `/state`."""
         return {
@@ -137,6 +144,11 @@ class Folding:
             self.damages += 1
             log("journal_damage", level="warning", damage=damage)
         return report.has_more
+
+    def _note(self, event: EventRecord) -> None:
+        self._open()
+        assert self._folder is not None  # `_open` made it
+        self._folder.note(event)
 
     def _observe(self, record: RequestRecord) -> None:
         self._teaching.observe(record)

@@ -20,6 +20,7 @@ from telemetry.metrics import Counters, merged
 
 from .control import (
     Answer,
+    CanaryArms,
     ControlError,
     FromKeeper,
     FromWorker,
@@ -31,6 +32,7 @@ from .control import (
     Reload,
     ReloadDone,
     Report,
+    Suspended,
     encode,
     read_from_worker,
 )
@@ -106,6 +108,8 @@ class Hub:
         self._welcomed = 0
         self._base: Counters = {}
         self._learned: bytes | None = None
+        self._orders: dict[type, CanaryArms | Suspended] = {}
+        """The latest of each kind."""
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.StreamWriter] = set()
@@ -171,6 +175,12 @@ class Hub:
         for member in self._members.values():
             self._send_learned(member)
 
+    def order(self, what: CanaryArms | Suspended) -> None:
+        """Tell every worker, now and when one connects."""
+        self._orders[type(what)] = what
+        for member in self._members.values():
+            member.send(what)
+
     async def reload(self, generation: int, *, timeout_s: float) -> list[str]:
         """Have every connected worker take up `generation`; returns what went wrong, if anything.
 
@@ -226,6 +236,8 @@ class Hub:
         self._members[member.key] = member
         if hello.generation < self.generation:
             member.send(Reload(self.generation))
+        for order in self._orders.values():
+            member.send(order)
         self._send_learned(member)
         for standing in self._health.standings:
             member.send(standing)

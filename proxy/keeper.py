@@ -14,6 +14,7 @@ import uvloop
 from telemetry.logs import log
 
 from .active import read_active
+from .alarms import Alarms
 from .child import StopSignal, describe_failure
 from .folding import Folding
 from .handover import Handover
@@ -22,6 +23,7 @@ from .lookup import Finder
 from .reloading import Current, Reloader, build_current
 from .shutdowns import ModelWatch
 from .tasks import TaskKeeper
+from .trials import TrialKeeper
 
 SPREAD_S = 10.0  # a worker that has not swapped by then is reported; it tries on
 FINISH_S = 12.0  # the supervisor kills us after 15
@@ -49,27 +51,45 @@ async def _keep(handover: Handover) -> None:
     finder = Finder(capture.directory)
     hub = Hub(generation=current.generation, on_trouble=_report_trouble, on_question=finder.ask)
     folding = Folding(capture.directory, keep_s=capture.keep_s, share=hub.share_learned)
+    alarms = Alarms(lambda: reloader.current.configuration.alarms)
+    trials = TrialKeeper(
+        capture.directory,
+        current.configuration,
+        order=hub.order,
+        alarms=alarms,
+        note=folding.note,
+    )
     reloader = Reloader(
         current,
         spread=lambda generation: hub.reload(generation, timeout_s=SPREAD_S),
-        on_change=lambda old, new: apply_change(handover, folding, old, new),
+        on_change=lambda old, new: apply_change(handover, folding, trials, old, new),
     )
     models = ModelWatch(lambda: reloader.current.configuration)
     admin = AdminListener(
-        handover=handover, hub=hub, folding=folding, reloader=reloader, models=models
+        handover=handover,
+        hub=hub,
+        folding=folding,
+        reloader=reloader,
+        models=models,
+        trials=trials,
+        alarms=alarms,
     )
     tasks = TaskKeeper(_report_failure)
     await hub.listen(handover.control_socket)
     await folding.open()
+    await trials.open()
     await admin.listen(handover.admin_socket)
     loop.add_signal_handler(signal.SIGHUP, reload_in_background, tasks, reloader)
     loop.add_signal_handler(signal.SIGUSR1, admin.begin_drain)
     tasks.start("fold", folding.run())
     tasks.start("watch", reloader.watch())
     tasks.start("models", models.run())
+    tasks.start("trials", trials.run())
+    tasks.start("alarms", alarms.run())
     handover.tell("keeper ready")
     await stop.asked.wait()
     await tasks.close()
+    await trials.finish()
     await folding.finish(FINISH_S)
     await admin.close()
     await hub.finish()
@@ -81,8 +101,11 @@ def reload_in_background(tasks: TaskKeeper, reloader: Reloader) -> None:
     tasks.start("reload", reloader.reload_quietly("SIGHUP"))
 
 
-def apply_change(handover: Handover, folding: Folding, old: Current, new: Current) -> None:
+def apply_change(
+    handover: Handover, folding: Folding, trials: TrialKeeper, old: Current, new: Current
+) -> None:
     """What a new configuration changes in the keeper itself."""
+    trials.follow(new.configuration)
     folding.keep_s = new.configuration.capture.keep_s
     if new.configuration.simulated != old.configuration.simulated:
         handover.tell("supervisor simulate")

@@ -17,6 +17,7 @@ from telemetry.metrics import Counters
 
 from .control import (
     Answer,
+    CanaryArms,
     ControlError,
     FromKeeper,
     FromWorker,
@@ -28,6 +29,7 @@ from .control import (
     Reload,
     ReloadDone,
     Report,
+    Suspended,
     encode,
     read_from_keeper,
 )
@@ -63,6 +65,12 @@ class Subject(Protocol):
 
     def hear(self, news: Standing | ProbeAnswer) -> None:
         """How a backend stands, or whether it may be tried again."""
+
+    def take_canaries(self, canaries: CanaryArms) -> None:
+        """Which requests go to canaries from now on."""
+
+    def suspend(self, suspended: Suspended) -> None:
+        """Which promises are not kept any more."""
 
     def standings(self) -> list[Standing]:
         """What this worker holds against backends: a new keeper knows nothing of it."""
@@ -145,6 +153,10 @@ class Link:
             self.subject.answered(message)
         elif isinstance(message, Standing | ProbeAnswer):
             self.subject.hear(message)
+        elif isinstance(message, CanaryArms):
+            self.subject.take_canaries(message)
+        elif isinstance(message, Suspended):
+            self.subject.suspend(message)
         elif isinstance(message, Reload):
             error = None
             try:

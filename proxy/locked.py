@@ -5,10 +5,12 @@ configuration is, and is kept with it in `active.json`, so that a worker that st
 the same promises. A lock that cannot be read promises nothing: the references answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pointsman.document import MapNode, Node, Position, parse
 from pointsman.errors import Problem
@@ -62,11 +64,20 @@ def with_lock(
     return replace(made, warnings=tuple(sorted((*configuration.warnings, *problems))))
 
 
-def in_force(configuration: "Configuration", suspended: Mapping[str, str]) -> "Configuration":
-    """The same lock, less the promises that are `suspended`: why, by route."""
-    written = configuration.written
+def in_force(
+    configuration: "Configuration",
+    suspended: Mapping[str, str],
+    *,
+    without_former: Collection[str] = (),
+) -> "Configuration":
+    """The same lock, less the promises that are `suspended`: why, by route. `without_former`
+    names routes whose former promise does not count either."""
+    written, lock = configuration.written, configuration.lock
+    if without_former:
+        former = {name: one for name, one in lock.former.items() if name not in without_former}
+        lock = msgspec.structs.replace(lock, former=former)
     promises = apply_lock(
-        configuration.lock,
+        lock,
         written.routes,
         written.backends,
         model=configuration.model,

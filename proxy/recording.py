@@ -206,7 +206,7 @@ def record_of(exchange: "Exchange", ending: Ending) -> RequestRecord:
         exchange.overhead_us,
         None if won is None else won.confidence,
         len(attempts) > 1 and any(attempt.kind == "escalation" for attempt in attempts),
-        None,
+        exchange.canary,
         False,
         won is not None and won.target.is_simulated,
         reader.is_unparsed,

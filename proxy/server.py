@@ -7,7 +7,7 @@ come in, where a path leads, and what is counted. Nothing here waits.
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from socket import socket
@@ -26,6 +26,7 @@ from telemetry.record import RequestRecord
 from . import errors
 from .admission import Admission
 from .attempt import Attempt
+from .canary_sides import CanarySides
 from .configuration import Configuration
 from .counting import Counting
 from .downstream import DownstreamProtocol, Served
@@ -81,6 +82,7 @@ class DataPlane:
             unavailable=lambda: self.watch.unavailable,
             count=self.counting.attempt,
         )
+        self.sides = CanarySides(self.shadows)
         self.body_bytes_max = 0
         self.admission = Admission(loop)
         self.is_ready = False
@@ -96,6 +98,7 @@ class DataPlane:
         self._timer: asyncio.TimerHandle | None = None
         self._is_configured = False
         self._suspended: dict[str, str] = {}
+        self._without_former: tuple[str, ...] = ()
         self._set_date()
 
     def __repr__(self) -> str:
@@ -121,7 +124,9 @@ class DataPlane:
         Raises OSError or ssl.SSLError for an unusable CA file; then nothing has changed.
         """
         before = self.wiring if self._is_configured else None
-        configuration = in_force(configuration, self._suspended)
+        configuration = in_force(
+            configuration, self._suspended, without_former=self._without_former
+        )
         self.wiring = wire(configuration, keys, loop=self.loop, before=before)
         self.shadows.follow(self.wiring)
         self.watch.follow(configuration.backends, workers=self.workers)
@@ -144,15 +149,17 @@ class DataPlane:
             promises.void,
         )
 
-    def suspend(self, routes: Mapping[str, str]) -> None:
+    def suspend(self, routes: Mapping[str, str], without_former: Sequence[str] = ()) -> None:
         """Keep no promise of these routes from now on, and say why: `routes` are all there are.
 
-        There the promise before counts, where one holds, else the reference answers. Stays in
-        force when a configuration is swapped in; an empty mapping ends it.
+        There the promise before counts, where one holds and the route is not of those
+        `without_former`, else the reference answers. Stays in force when a configuration is
+        swapped in; an empty mapping ends it.
         """
-        if routes == self._suspended:
+        if routes == self._suspended and tuple(without_former) == self._without_former:
             return
         self._suspended = dict(routes)
+        self._without_former = tuple(without_former)
         if self._is_configured:
             self.configure(self.wiring.configuration, self.wiring.keys)
 
@@ -225,6 +232,7 @@ class DataPlane:
             "shadows": self.shadows.state(),
             "connections": len(self._clients),
             "learned": self.world.learned.name,
+            "canaries": {name: arm.share for name, arm in self.sides.arms.items()},
             "promises": promises_json(self.wiring.configuration),
             "backends": {
                 name: {"in_flight": pool.in_flight, **self.watch.state_of(name)}

@@ -26,13 +26,14 @@ from telemetry.metrics import Counters, journal_counters
 from .active import Active, build_active, read_active
 from .child import DRAIN_S, StopSignal, describe_failure
 from .configuration import Configuration
-from .control import Answer, ProbeAnswer
+from .control import Answer, CanaryArms, ProbeAnswer, Suspended
 from .handover import Handover
 from .keys import KeyFileError, Keys
 from .link import Link
 from .listening import TlsFiles, load_certificate
 from .server import DataPlane
 from .tasks import TaskKeeper
+from .trials_file import Trials, arms_of, read_trials, suspended_in, without_former
 
 FLUSH_S = 0.5
 LOOK_UP_THREADS = "16"
@@ -96,6 +97,14 @@ class Worker:
         """How a backend stands, or whether it may be tried again."""
         self.plane.watch.hear(news)
 
+    def take_canaries(self, canaries: CanaryArms) -> None:
+        """Which requests go to canaries from now on."""
+        self.plane.sides.take(canaries.arms)
+
+    def suspend(self, suspended: Suspended) -> None:
+        """Which promises are not kept any more."""
+        self.plane.suspend(suspended.routes, suspended.without_former)
+
     def standings(self) -> list[Standing]:
         """What is held against backends here."""
         return self.plane.watch.standings()
@@ -130,6 +139,7 @@ async def _serve(handover: Handover, index: int, listening: socket.socket) -> No
     tls = listener_tls(configuration.listen.tls)
     worker = Worker(handover, index, plane, journal, tls)
     worker.take_up(active, configuration, keys)
+    take_trials(plane, configuration, read_trials(handover.directory))
     await plane.listen(listening, tls)
     tasks = TaskKeeper(_report_failure)
     link = Link(handover.control_path, index, os.getpid(), worker, _report_trouble)
@@ -164,6 +174,14 @@ def build_or_refuse_all(active: Active) -> tuple[Configuration, Keys | None]:
     except KeyFileError as error:
         log("keys_unusable", level="error", error=str(error))
         return build_active(msgspec.structs.replace(active, keys_text=""))
+
+
+def take_trials(plane: DataPlane, configuration: Configuration, trials: Trials | None) -> None:
+    """What canaries and promises had come to: the keeper may be away just now."""
+    if trials is not None:
+        plane.sides.take(arms_of(trials))
+        lost = without_former(configuration.lock, trials)
+        plane.suspend(suspended_in(configuration.lock, trials), lost)
 
 
 def node_name() -> str:

@@ -28,7 +28,7 @@ from .fold_batch import FoldBatch, Source
 from .frames import TORN_TAIL, Frame, Scan
 from .learning_store import LearningStore, Progress
 from .lock import DirectoryLock
-from .record import RequestRecord
+from .record import EventRecord, RequestRecord
 from .segment_file import JOURNAL_FOLDER
 from .segments import (
     READ_BYTES,
@@ -144,6 +144,10 @@ class Folder:
             total.damages += report.damages
             if not report.has_more:
                 return total
+
+    def note(self, event: EventRecord) -> None:
+        """Keep an event of our own."""
+        self._learning.add_event(event)
 
     def save_learned(self, data: bytes, *, name: str = LEARNED_NAME) -> None:
         """Keep learned state across restarts."""

@@ -37,6 +37,8 @@ _EVENT: Final = (
 _UNREAD: Final = (
     "insert or ignore into unread_frames(segment, offset, kind, ts_us, payload) values (?,?,?,?,?)"
 )
+HOLDER: Final = "keeper"
+"""In the place of a segment, for events that came through none."""
 _PROGRESS: Final = (
     "insert or replace into fold_progress(segment, node, worker, bytes_done, next_sequence,"
     " damages, ts_us) values (?,?,?,?,?,?,?)"
@@ -86,6 +88,10 @@ class LearningStore:
             self._connection.execute("rollback")
             raise
         self._connection.execute("commit")
+
+    def add_event(self, event: EventRecord) -> None:
+        """Keep an event of the folder's holder, which has no journal."""
+        self._connection.execute(_EVENT, event_row(event, HOLDER, event.ts_us, ""))
 
     def progress(self, segment: str) -> Progress:
         """Where to go on in `segment`."""

@@ -32,6 +32,7 @@ COMMANDS = (
     "dataset",
     "train",
     "model",
+    "canary",
     "forget",
 )
 MODULES = MappingProxyType({"import": "importing"})

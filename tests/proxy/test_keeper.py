@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from proxy.active import Active
+from proxy.alarms import Alarms
 from proxy.folding import Folding
 from proxy.handover import Handover, prepare
 from proxy.keeper import apply_change
 from proxy.listening import Address
 from proxy.reloading import Current, build_current
+from proxy.trials import TrialKeeper
 from tests.support.simple_config import SIMPLE
 
 ANYWHERE = Address("127.0.0.1", 0)
@@ -34,6 +36,13 @@ def told(handover: Handover) -> str:
         return ""
 
 
+def trials_of(directory: Path, old: Current, folding: Folding) -> TrialKeeper:
+    alarms = Alarms(lambda: old.configuration.alarms)
+    return TrialKeeper(
+        directory, old.configuration, order=lambda what: None, alarms=alarms, note=folding.note
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -47,7 +56,7 @@ def test_the_simulator_is_replaced_only_when_its_backends_changed(
 ) -> None:
     folding = Folding(tmp_path, keep_s=None, share=lambda data: None)
     old, new = current(tmp_path, SIMPLE), current(tmp_path, SIMPLE.replace(*change))
-    apply_change(handover, folding, old, new)
+    apply_change(handover, folding, trials_of(tmp_path, old, folding), old, new)
     assert told(handover) == word
     handover.close()
 
@@ -57,6 +66,6 @@ def test_retention_follows_the_file(tmp_path: Path, handover: Handover) -> None:
     old = current(tmp_path, SIMPLE)
     capture = replace(old.configuration.capture, keep_s=86_400.0)
     new = replace(old, configuration=replace(old.configuration, capture=capture))
-    apply_change(handover, folding, old, new)
+    apply_change(handover, folding, trials_of(tmp_path, old, folding), old, new)
     assert folding.keep_s == 86_400.0
     handover.close()

@@ -11,12 +11,14 @@ import aiohttp
 
 from proxy.active import Active
 from proxy.admin import AdminListener
+from proxy.alarms import Alarms
 from proxy.folding import Folding
 from proxy.handover import Handover, prepare
 from proxy.hub import Hub
 from proxy.listening import Address
 from proxy.reloading import Reloader, build_current, keys_text_of
 from proxy.shutdowns import ModelWatch
+from proxy.trials import TrialKeeper
 from tests.support.simple_config import SIMPLE, write_config
 
 SECRET = "hush-canary"
@@ -72,11 +74,20 @@ async def running(directory: Path, text: str = SIMPLE) -> AsyncIterator[Running]
         environment=environment,
     )
     models = ModelWatch(lambda: reloader.current.configuration)
+    alarms = Alarms(lambda: reloader.current.configuration.alarms)
+    trials = TrialKeeper(data, configuration, order=hub.order, alarms=alarms, note=folding.note)
     admin = AdminListener(
-        handover=handover, hub=hub, folding=folding, reloader=reloader, models=models
+        handover=handover,
+        hub=hub,
+        folding=folding,
+        reloader=reloader,
+        models=models,
+        trials=trials,
+        alarms=alarms,
     )
     await hub.listen(handover.control_socket)
     await folding.open()
+    await trials.open()
     await admin.listen(handover.admin_socket)
     fold = asyncio.get_running_loop().create_task(folding.run())
     try:

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from adapters.standing import Standing
-from proxy.control import Answer, ProbeAnswer
+from proxy.control import Answer, CanaryArms, ProbeAnswer, Suspended
 from proxy.hub import Hub, OnQuestion
 from proxy.link import Link
 from telemetry.metrics import Counters
@@ -22,6 +22,7 @@ class FakeWorker:
         self.answers: list[Answer] = []
         self.news: list[Standing | ProbeAnswer] = []
         self.held: list[Standing] = []
+        self.orders: list[CanaryArms | Suspended] = []
         self.failure: Exception | None = None
         self.asked: list[int] = []
         self.is_stuck = False
@@ -48,6 +49,12 @@ class FakeWorker:
 
     def hear(self, news: Standing | ProbeAnswer) -> None:
         self.news.append(news)
+
+    def take_canaries(self, canaries: CanaryArms) -> None:
+        self.orders.append(canaries)
+
+    def suspend(self, suspended: Suspended) -> None:
+        self.orders.append(suspended)
 
     def standings(self) -> list[Standing]:
         return self.held
