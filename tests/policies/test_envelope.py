@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies import envelope
 from policies.envelope import (
     TELLING_BYTES_MAX,
     messages,
@@ -64,3 +65,45 @@ def test_of_a_long_content_only_the_beginning_and_the_length_tell() -> None:
     assert user(long) != user(long + "a")
     assert user(long) != user("b" + long[1:])
     assert user(long) == user(long[:-1] + "b")
+
+
+# -- long lists of messages ----------------------------------------------------------------------
+
+CONTENTS = st.text(alphabet='ab{}[]",:\\', max_size=12) | st.lists(
+    st.fixed_dictionaries({"type": st.just("text"), "text": st.text(alphabet="}]{", max_size=4)}),
+    max_size=2,
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"role": st.sampled_from(["system", "user", "assistant"]), "content": CONTENTS}
+        ),
+        max_size=12,
+    ),
+    st.integers(1, 300),
+)
+def test_the_start_of_a_long_list_tells_what_all_of_it_does(
+    listed: list[dict[str, object]], start_bytes: int
+) -> None:
+    raw = msgspec.Raw(msgspec.json.encode(listed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(envelope, "START_BYTES", start_bytes)
+        cut = envelope.first_messages(raw)
+    whole = envelope.messages(raw)
+    assert [message.role for message in cut] == [message.role for message in whole[: len(cut)]]
+    assert len(cut) == len(whole) or any(message.role == "user" for message in cut)
+
+
+def test_of_a_long_list_only_the_start_is_read() -> None:
+    one = b'{"role":"user","content":"x"}'
+    raw = msgspec.Raw(b"[%b]" % b",".join([one] * 50_000))
+    assert 0 < len(envelope.first_messages(raw)) * len(one) <= envelope.START_BYTES
+
+
+def test_a_message_longer_than_the_start_is_read_all_the_same() -> None:
+    text = "{}" * envelope.START_BYTES
+    raw = msgspec.Raw(msgspec.json.encode([{"role": "user", "content": text}]))
+    [message] = envelope.first_messages(raw)
+    assert msgspec.json.decode(message.content) == text
