@@ -8,6 +8,8 @@ from .frames import Keys
 
 _REST = struct.Struct("<IIB")  # length, sequence, kind
 _CHECKSUM_BYTES = 4
+COPIED_BYTES_MAX = 1 << 14
+"""A second call for the checksum costs more than a copy of less than this."""
 
 
 class FrameWriter:
@@ -24,6 +26,10 @@ class FrameWriter:
     def head(self, kind: int, payload: bytes) -> bytes:
         """The bytes that go before `payload` on disk."""
         rest = self._pack_rest(len(payload), self.sequence, kind)
-        checksum: int = crc32c(rest + payload, self._seed)  # one call costs more than a copy
+        checksum: int
+        if len(payload) < COPIED_BYTES_MAX:
+            checksum = crc32c(rest + payload, self._seed)
+        else:
+            checksum = crc32c(payload, crc32c(rest, self._seed))
         self.sequence += 1
         return self._sync + checksum.to_bytes(_CHECKSUM_BYTES, "little") + rest

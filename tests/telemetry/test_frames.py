@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.frame_writer import FrameWriter
+from telemetry.frame_writer import COPIED_BYTES_MAX, FrameWriter
 from telemetry.frames import (
     CORRUPT,
     MISSING,
@@ -111,6 +112,12 @@ def test_asks_for_more_where_a_frame_goes_beyond_what_was_read():
     result = scan(part, KEYS, base=0, next_sequence=0, is_all=False, is_sealed=True)
     assert result.consumed == ends[0]
     assert result.wanted == OVERHEAD_BYTES + 5000
+
+
+@pytest.mark.parametrize("size", [COPIED_BYTES_MAX - 1, COPIED_BYTES_MAX, COPIED_BYTES_MAX + 1])
+def test_a_large_payload_is_checked_like_a_small_one(size):
+    data, _ = segment([b"x", b"y" * size, b"z"])
+    assert frames(scan_all(data)) == [b"x", b"y" * size, b"z"]
 
 
 def test_a_frame_has_seventeen_bytes_of_its_own():
