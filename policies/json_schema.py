@@ -57,6 +57,10 @@ def config_json_schema() -> Schema:
                 "capture": {"type": "object"},
                 "keys": _mapping({"file": {"type": "string"}}, required=["file"]),
                 "limits": {"type": "object"},
+                "alarms": _mapping(
+                    {"webhook": {"type": ["string", "object"]}, "token": _ref("secret")},
+                    required=["webhook"],
+                ),
                 "backends": {"type": "object", "additionalProperties": _backend()},
                 "passthrough": {"type": "array", "items": {"type": "object"}},
                 "checks": {"type": "object", "additionalProperties": _check()},

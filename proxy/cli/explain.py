@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 def command(
     config: Path, request: Any, labels: tuple[str, ...], state: str | None, as_json: bool
 ) -> None:
-    """Show which backend a request would go to and why. Nothing is sent anywhere.
+    """Show which backend a request would go to, why, and what would have changed that.
+
+    Nothing is sent anywhere.
 
     \b
     Example:
@@ -41,7 +43,7 @@ def command(
     """
     configuration = read_config(config)
     learned = read_learned(state, configuration.capture.directory)
-    found = _explain(configuration.policy, request.read(), _labels(labels), learned)
+    found = _explain(configuration, request.read(), _labels(labels), learned)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
@@ -49,8 +51,9 @@ def command(
 
 
 def _explain(
-    policy: Any, body: bytes, labels: Mapping[str, str], learned: "Learned"
+    configuration: Any, body: bytes, labels: Mapping[str, str], learned: "Learned"
 ) -> dict[str, Any]:
+    from policies.counterfactual import Question, change_json, changes
     from policies.decide import decide
     from policies.decision import World
     from policies.explain import decision_json
@@ -69,22 +72,21 @@ def _explain(
         conversation_header=None,
         caller=None,
     )
+    policy, promises = configuration.policy, configuration.promises
     match = policy.route_for(features.model, features.labels)
     if match is None:
         raise click.UsageError(f"{printable(features.model or '')!r} is no model this config knows")
+    world = World(learned, certified=frozenset(promises.certified), void=promises.void)
     decision = decide(
-        policy,
-        match,
-        features,
-        World(learned),
-        decision_id=new_id(),
-        seed=secrets.randbits(32),
+        policy, match, features, world, decision_id=new_id(), seed=secrets.randbits(32)
     )
-    return decision_json(decision)
+    others = changes(Question(policy, match, features, world))
+    return {**decision_json(decision), "changes": [change_json(change) for change in others]}
 
 
 def show(found: Mapping[str, Any]) -> None:
-    """A decision as a table with its reason above and what may follow below."""
+    """A decision as a table with its reason above; below, what may follow, and what would have
+    changed it."""
     click.echo(f"route {found['route']} -> {found['chosen'] or 'refused'}")
     click.echo(found["reason"])
     rows = [
@@ -107,6 +109,8 @@ def show(found: Mapping[str, Any]) -> None:
         when = "first" if step["condition"] == "first" else "then"
         reason = "" if when == "first" else f": {step['condition']}"
         click.echo(f"{when} {step['step']} {step['backend']}{reason}")
+    for change in found["changes"]:
+        click.echo(f"{change['chosen']} would be chosen with {change['words']}")
 
 
 def read_learned(state: str | None, directory: Path) -> "Learned":

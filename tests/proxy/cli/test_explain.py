@@ -10,7 +10,9 @@ from proxy.cli.program import cli
 from tests.support.simple_config import SIMPLE, write_config
 
 BODY = '{"model": "auto", "messages": [{"role": "user", "content": "hi"}]}'
-KEYS = {"decision_id", "route", "policy", "chosen", "reason", "candidates", "plan"}
+KEYS = {
+    "decision_id", "route", "policy", "chosen", "reason", "candidates", "plan", "changes",
+}  # fmt: skip
 
 
 def explain(config: Path, *words: str, body: str = BODY) -> Result:
@@ -29,6 +31,30 @@ def test_people_get_a_table_with_the_reason(tmp_path: Path) -> None:
     output = explain(write_config(tmp_path)).output
     assert output.startswith("route default -> quick\n")
     assert "Candidates" in output
+
+
+TWO = SIMPLE.replace("[quick]", "[quick, other]").replace("speed: 1000", "speed: 1")
+FIGURES = "expect: {{first_token: {}ms, tokens_per_second: 100, completion_tokens: 11}}, price: {}"
+PRICED = TWO.replace(
+    "like: local, speed: 1}", "like: local}, " + FIGURES.format(50, "{input: 1, output: 1}")
+).replace("like: gpt-4, speed: 1}", "like: gpt-4}, " + FIGURES.format(900, "{input: 2, output: 2}"))
+
+
+def test_says_what_would_have_changed_the_choice(tmp_path: Path) -> None:
+    config = write_config(tmp_path, PRICED)
+    (change,) = json.loads(explain(config, "--json", "--state", "empty").stdout)["changes"]
+    assert (change["chosen"], change["what"]) == ("other", "price")
+    assert f"other would be chosen with {change['words']}\n" in explain(config).output
+
+
+def test_a_promise_that_is_not_in_force_says_why(tmp_path: Path) -> None:
+    promise = "[quick, other], require: {error: {max: 9%, reference: other}}"
+    config = write_config(tmp_path, PRICED.replace("[quick, other]", promise))
+    found = json.loads(explain(config, "--json", "--state", "empty").stdout)
+    assert found["chosen"] == "other"
+    assert "no certified lock for error 9%" in found["reason"]
+    (change,) = found["changes"]
+    assert (change["chosen"], change["what"]) == ("quick", "certified")
 
 
 def test_labels_steer_the_route(tmp_path: Path) -> None:
