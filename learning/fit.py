@@ -16,13 +16,20 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from policies.text_features import grams_of, read_part, shape_of, tokens_of
-from policies.text_model import Grams, Head, TextModel, lanes_of
+from policies.text_features import (
+    SLOT_BITS_MAX,
+    SLOT_BITS_MIN,
+    read_part,
+    shape_of,
+    slots_of,
+    tokens_of,
+)
+from policies.text_model import NOTHING, SQUARE_SCALE, Grams, Head, TextModel, pack_grams
 
 SEEN_MIN = 2
 """An n-gram of one single request says nothing of another."""
-GRAMS_MAX = 120_000
-"""The most frequent are kept: 15 MB with three heads."""
+SLOTS_EACH = 4
+"""Slots of a table for every n-gram kept, up to SLOT_BITS_MAX: few labels make small models."""
 NUMBER_SCALE = 0.1
 """Of a number's spread; the penalty falls on few numbers and many words alike."""
 INVERSE_PENALTY = 0.8
@@ -70,17 +77,35 @@ def fit_model(examples: Sequence[Example], outcomes: Outcomes) -> TextModel:
 
 
 class _Text:
-    """One text of all examples: its n-grams, their rarity, its part of the matrix."""
+    """One text of all examples: its n-grams' slots, their rarity, its part of the matrix."""
 
     def __init__(self, documents: Sequence[Sequence[bytes]]) -> None:
-        found = [grams_of(tokens) for tokens in documents]
-        counts = Counter(gram for grams in found for gram in grams)
-        kept = [gram for gram, seen in counts.most_common(GRAMS_MAX) if seen >= SEEN_MIN]
-        rarity = [log((1 + len(found)) / (1 + counts[gram])) + 1 for gram in kept]
+        self.bits = SLOT_BITS_MAX
+        found, counts, kept = _count_slots(documents, self.bits)
+        self.bits = max(SLOT_BITS_MIN, min(SLOT_BITS_MAX, (SLOTS_EACH * len(kept)).bit_length()))
+        if self.bits < SLOT_BITS_MAX:
+            found, counts, kept = _count_slots(documents, self.bits)
+        rarity = [_rarity(len(found), counts[slot]) for slot in kept]
         self.kept = kept
         self.rarity = np.array(rarity, float)
-        index = {gram: place for place, gram in enumerate(kept)}
+        index = {slot: place for place, slot in enumerate(kept)}
         self.matrix = _matrix(found, index, rarity)
+
+
+def _count_slots(
+    documents: Sequence[Sequence[bytes]], bits: int
+) -> tuple[list[set[int]], Counter[int], list[int]]:
+    """Slots by document, how many documents have each, and those that enough have."""
+    found = [slots_of(tokens, bits) for tokens in documents]
+    counts = Counter(slot for slots in found for slot in slots)
+    counts.pop(NOTHING, None)
+    return found, counts, sorted(slot for slot, seen in counts.items() if seen >= SEEN_MIN)
+
+
+def _rarity(documents: int, seen: int) -> float:
+    """The rarer the more it weighs; the square as exact as the served model keeps it."""
+    square = (log((1 + documents) / (1 + seen)) + 1) ** 2
+    return sqrt(round(square * SQUARE_SCALE) / SQUARE_SCALE)
 
 
 def _matrix(found: Sequence[set[int]], index: Mapping[int, int], rarity: Sequence[float]) -> Any:
@@ -165,8 +190,8 @@ def _pack(design: _Design, heads: Sequence[Any]) -> list[Grams]:
     packed, start = [], 0
     for text in design.texts:
         end = start + len(text.kept)
-        columns = [text.rarity**2, *(weights[start:end] * text.rarity for weights in heads)]
-        rows = zip(text.kept, *(column.tolist() for column in columns), strict=True)
-        packed.append({gram: lanes_of(values) for gram, *values in rows})
+        columns = [(weights[start:end] * text.rarity).tolist() for weights in heads]
+        squares = (text.rarity**2).tolist()
+        packed.append(pack_grams(text.bits, text.kept, squares, columns))
         start = end
     return packed

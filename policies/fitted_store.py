@@ -1,16 +1,12 @@
-"""Fitted models as bytes, and back in slices that stall no loop; gone in slices as well.
+"""Fitted models as bytes, and back in slices that stall no loop.
 
-    digest of all that follows   16 hexadecimal digits
-    header: format, bytes of each model, 0 where there is none   msgpack, behind its length
-    the models as text_store.py writes them
-
-Letting go of 100,000 n-grams at once takes 5 ms, as reading them does; `unloading` empties
-a model's tables bit by bit.
+digest of all that follows   16 hexadecimal digits
+header: format, bytes of each model, 0 where there is none   msgpack, behind its length
+the models as text_store.py writes them
 """
 
 import struct
 from collections.abc import Iterator
-from itertools import islice
 
 import msgspec
 
@@ -61,23 +57,14 @@ def loading(data: bytes) -> Iterator[Fitted | None]:
     header, at = _read_header(data)
     models: list[TextModel | None] = []
     for size in (header.prompts_bytes, header.answers_bytes):
-        model = None
+        found = None
         if size:
-            for model in text_store.loading(data, start=at, end=at + size):
+            for step in text_store.loading(data, start=at, end=at + size):
+                found = step
                 yield None
-        models.append(model)
+        models.append(found)
         at += size
     yield Fitted(digest_in(data), *models)
-
-
-def unloading(fitted: Fitted) -> Iterator[None]:
-    """Empties models that nobody uses any more, one slice a step."""
-    for model in (fitted.prompts, fitted.answers):
-        for grams in model.texts if model is not None else ():
-            while grams:
-                for gram in list(islice(grams, text_store.SLICE)):
-                    del grams[gram]
-                yield None
 
 
 def is_whole(data: bytes) -> bool:

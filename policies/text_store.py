@@ -1,10 +1,10 @@
 """A fitted text model as bytes, and back in slices that stall no loop.
 
-100,000 n-grams take 40 ms to read, which a worker would spend standing still; so `loading` gives
-way after every slice and hands out the model at the end.
+Tables of a million numbers take milliseconds to read, which a worker would spend standing still;
+so `loading` gives way after every slice and hands out the model at the end.
 
-    header: format, heads, labels, lanes, n-grams of each text   msgpack, behind its length
-    keys:   4 bytes each, little-endian; then the lanes, `lanes` x 8 bytes each
+    header: format, heads, labels, bits, units and pairs of each text   msgpack, behind its length
+    tables: pairs x 2^bits numbers of 8 bytes, little-endian
 """
 
 import struct
@@ -15,38 +15,36 @@ from sys import byteorder
 
 import msgspec
 
-from .text_model import LANE_BITS, Grams, Head, TextModel
+from .text_features import SLOT_BITS_MAX
+from .text_model import Grams, Head, TextModel
 
-FORMAT = 1
-SLICE = 2000
-"""N-grams read at a stretch: below a millisecond."""
-GRAMS_MAX = 1_000_000
+FORMAT = 2
+SLICE = 1 << 16
+"""Numbers read at a stretch: half a megabyte, 0.1 ms."""
+HEADS_MAX = 1000
 _LENGTH = struct.Struct("<I")
-_KEY_BYTES = 4
-_LANE_BYTES = LANE_BITS // 8 + 1
+_NUMBER_BYTES = 8
+
+
+class _Table(msgspec.Struct, frozen=True, array_like=True):
+    bits: int
+    units: tuple[float, ...]
+    pairs: int
 
 
 class _Header(msgspec.Struct, frozen=True, array_like=True):
     format: int
     heads: tuple[Head, ...]
     labels: int
-    value_bytes: int
-    counts: tuple[int, ...]
+    tables: tuple[_Table, ...]
 
 
 def model_bytes(model: TextModel) -> bytes:
     """The whole model; `loading` gives one that predicts the same to the last digit."""
-    value_bytes = _LANE_BYTES * (len(model.heads) + 1)
-    header = msgspec.msgpack.encode(
-        _Header(FORMAT, model.heads, model.labels, value_bytes, tuple(map(len, model.texts)))
-    )
+    tables = tuple(_Table(one.bits, one.units, len(one.pairs)) for one in model.texts)
+    header = msgspec.msgpack.encode(_Header(FORMAT, model.heads, model.labels, tables))
     parts = [_LENGTH.pack(len(header)), header]
-    for grams in model.texts:
-        keys = array("I", grams)
-        if byteorder == "big":
-            keys.byteswap()
-        parts.append(keys.tobytes())
-        parts += [value.to_bytes(value_bytes, "little", signed=True) for value in grams.values()]
+    parts += [_turned(pair).tobytes() for one in model.texts for pair in one.pairs]
     return b"".join(parts)
 
 
@@ -68,20 +66,29 @@ def loading(data: bytes, *, start: int = 0, end: int | None = None) -> Iterator[
     The model stands between `start` and `end`; what is around it is not read.
     """
     header, at = _read_header(data, start, len(data) if end is None else end)
-    texts: list[Grams] = []
-    for count in header.counts:
-        keys = array("I", data[at : at + _KEY_BYTES * count])
-        if byteorder == "big":
-            keys.byteswap()
-        at += _KEY_BYTES * count
-        grams: Grams = {}
-        for place in range(0, count, SLICE):
-            part = keys[place : place + SLICE]
-            grams.update(zip(part, _values(data, at, len(part), header.value_bytes), strict=True))
-            at += len(part) * header.value_bytes
-            yield None
-        texts.append(grams)
+    texts = []
+    for table in header.tables:
+        pairs = []
+        for _ in range(table.pairs):
+            pair = array("q")
+            until = at + (_NUMBER_BYTES << table.bits)
+            while at < until:
+                step = min(until - at, SLICE * _NUMBER_BYTES)
+                pair.frombytes(data[at : at + step])
+                at += step
+                yield None
+            pairs.append(_turned(pair))
+        texts.append(Grams(table.bits, tuple(pairs), table.units))
     yield TextModel(tuple(texts), header.heads, header.labels)
+
+
+def _turned(pair: "array[int]") -> "array[int]":
+    """In the file's order of bytes, or from it."""
+    if byteorder == "little":
+        return pair
+    turned = array("q", pair)
+    turned.byteswap()
+    return turned
 
 
 def _read_header(data: bytes, start: int, end: int) -> tuple[_Header, int]:
@@ -90,19 +97,22 @@ def _read_header(data: bytes, start: int, end: int) -> tuple[_Header, int]:
         at = start + _LENGTH.size + length
         header = msgspec.msgpack.decode(data[at - length : at], type=_Header)
     except (struct.error, msgspec.DecodeError) as error:
-        raise ValueError(f"not a text model: {error}") from None
-    size = sum(header.counts) * (_KEY_BYTES + header.value_bytes)
+        raise ValueError(f"not a text model of format {FORMAT}: {error}") from None
     if header.format != FORMAT:
         raise ValueError(f"a text model of format {header.format}; this program reads {FORMAT}")
-    if header.value_bytes != _LANE_BYTES * (len(header.heads) + 1):
-        raise ValueError("a text model whose lanes do not fit its heads")
-    if min(header.counts, default=0) < 0 or sum(header.counts) > GRAMS_MAX:
-        raise ValueError(f"a text model of more than {GRAMS_MAX:,} n-grams")
-    if end != at + size:
-        raise ValueError("a text model cut short, or with something behind it")
+    _check(header, end - at)
     return header, at
 
 
-def _values(data: bytes, at: int, count: int, size: int) -> Iterator[int]:
-    for start in range(at, at + count * size, size):
-        yield int.from_bytes(data[start : start + size], "little", signed=True)
+def _check(header: _Header, left: int) -> None:
+    """What the header says of the tables must fit the heads and the bytes there are."""
+    heads = len(header.heads)
+    numbers = 0
+    for table in header.tables:
+        if not 0 <= table.bits <= SLOT_BITS_MAX or heads > HEADS_MAX:
+            raise ValueError("a text model larger than any that is fitted")
+        if len(table.units) != heads or table.pairs != heads // 2 + 1:
+            raise ValueError("a text model whose tables do not fit its heads")
+        numbers += table.pairs << table.bits
+    if left != numbers * _NUMBER_BYTES:
+        raise ValueError("a text model cut short, or with something behind it")
