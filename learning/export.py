@@ -8,14 +8,11 @@ The formats are pure functions (formats.py); `jsonl-raw` gives back every byte t
 counted by reason.
 """
 
-import base64
-import os
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from telemetry.queries import capture, captures, count_captures
 from telemetry.sync import sync_directory
@@ -25,10 +22,11 @@ from .chat_row import Excluded
 from .dataset_spec import DatasetError, DatasetName
 from .dataset_store import read_examples, show
 from .dataset_table import CARD_FILE, snapshot
-from .example import Example, Rules, example_of
-from .export_file import ExportReport, LeftOut, Row, write_rows, written_aside
+from .example import Example, Rules, example_id, example_of
+from .export_file import ExportReport, LeftOut, Row, aside_of, write_rows, written_aside
 from .formats import FORMATS, Format, with_reasoning
 from .parquet import ParquetWriter, write_lineage
+from .raw_row import jsonl_raw, left_out
 
 Json = dict[str, object]
 Progress = Callable[[int, int], None]
@@ -38,15 +36,8 @@ PARQUET: Final = "parquet"
 FORMAT_NAMES: Final = (*FORMATS, PARQUET, RAW)
 LINEAGE_SUFFIX: Final = ".lineage.parquet"
 
-FAILED: Final = "failed"
-NOT_CAPTURED: Final = "not_captured"
+LEADERS_MAX: Final = 1000
 AS_CAPTURED: Final = Rules(labels="ignore")
-_BODIES: Final = frozenset(("request", "response", "request_base64", "response_base64"))
-_STATUS_CODES: Final = {
-    "error": FAILED, "refused": FAILED, "upstream_cut": "cut_stream", "client_gone": "client_gone",
-}  # fmt: skip
-
-_encode = msgspec.json.Encoder().encode
 
 
 def export(
@@ -75,8 +66,9 @@ def export(
         found = _examples_of_captures(directory, selection, report)
         _write_parquet(output, found, report, "", lambda done: progress(done, total))
     else:
-        rows = _formatted_captures(directory, selection, FORMATS[format_name])
-        write_rows(output, rows, report, lambda done: progress(done, total))
+        form = FORMATS[format_name]
+        rows = _formatted_captures(directory, selection, form)
+        write_rows(output, rows, report, lambda done: progress(done, total), head=form.head)
     return report
 
 
@@ -111,12 +103,17 @@ def export_dataset(
         write_rows(output, rows, report, step)
         return report
     form = FORMATS[format_name]
-    kept: list[int] = []
-    found = read_examples(directory, name, splits=splits)
-    rows = _formatted((with_reasoning(example, reasoning) for example in found), form, kept)
-    write_rows(output, rows, report, step)
+
+    def found() -> Iterator[Example]:
+        for example in read_examples(directory, name, splits=splits):
+            yield with_reasoning(example, reasoning)
+
+    written = _Written()
+    leaders = _leaders(found(), form) if form.leads else ()
+    rows = _formatted(found, form, leaders, written)
+    write_rows(output, rows, report, step, head=form.head)
     _check_size(output, form, report)
-    _write_beside(directory, name, output, form, report, splits=splits, kept=kept)
+    _write_beside(name, output, form, report, written, found)
     return report
 
 
@@ -129,9 +126,14 @@ def _formatted_captures(
     for row in captured(directory, selection):
         try:
             example, unused = example_of(row, AS_CAPTURED, None)
-            yield Row(_encode(form.make(example)), unused)
+            example.id = example_id(example)
+            lines = _lines_of(example, form)
         except Excluded as excluded:
-            yield LeftOut(excluded.code)
+            yield LeftOut(excluded.code, row.id)
+            continue
+        for line in lines:
+            yield Row(form.encode(line), unused)
+            unused = 0
 
 
 def _examples_of_captures(
@@ -139,30 +141,89 @@ def _examples_of_captures(
 ) -> Iterator[Example]:
     for row in captured(directory, selection):
         try:
-            yield example_of(row, AS_CAPTURED, None)[0]
+            example = example_of(row, AS_CAPTURED, None)[0]
         except Excluded as excluded:
-            report.exclude(excluded.code)
+            report.exclude(excluded.code, request_id=row.id)
+            continue
+        example.id = example_id(example)
+        yield example
+
+
+class _Written:
+    """What is remembered of rows while they are written."""
+
+    def __init__(self) -> None:
+        self.places = array("Q")
+        """Of each row, the place of its example among all."""
+        self.members: set[str] = set()
+
+
+def _leaders(examples: Iterator[Example], form: Format) -> tuple[int, ...]:
+    """Places of the first examples that show each member there is, at any depth."""
+    seen: set[str] = set()
+    found = []
+    for place, example in enumerate(examples):
+        try:
+            paths = {path for line in _lines_of(example, form) for path in _paths(line, "")}
+        except Excluded:
+            continue
+        if not paths <= seen:
+            seen |= paths
+            found.append(place)
+    return tuple(found[:LEADERS_MAX])
+
+
+def _paths(value: object, prefix: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{prefix}/{key}"
+            yield from _paths(inner, f"{prefix}/{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _paths(inner, f"{prefix}[]")
 
 
 def _formatted(
-    examples: Iterator[Example], form: Format, kept: list[int]
+    examples: Callable[[], Iterator[Example]],
+    form: Format,
+    leaders: tuple[int, ...],
+    written: _Written,
 ) -> Iterator[Row | LeftOut]:
-    """Rows; `kept` gets the places of those that are written."""
-    for place, example in enumerate(examples):
-        try:
-            data = _encode(form.make(example))
-        except Excluded as excluded:
-            yield LeftOut(excluded.code)
-        else:
-            kept.append(place)
-            yield Row(data)
+    """Rows, the leaders first."""
+    first = frozenset(leaders)
+    if first:
+        for place, example in enumerate(islice(examples(), leaders[-1] + 1)):
+            if place in first:
+                yield from _rows_of(place, example, form, written)
+    for place, example in enumerate(examples()):
+        if place not in first:
+            yield from _rows_of(place, example, form, written)
+
+
+def _rows_of(
+    place: int, example: Example, form: Format, written: _Written
+) -> Iterator[Row | LeftOut]:
+    try:
+        lines = _lines_of(example, form)
+    except Excluded as excluded:
+        yield LeftOut(excluded.code, example.request_id)
+        return
+    for line in lines:
+        written.places.append(place)
+        written.members.update(line)
+        yield Row(form.encode(line))
+
+
+def _lines_of(example: Example, form: Format) -> list[Json]:
+    made = form.make(example)
+    return made if isinstance(made, list) else [made]
 
 
 def _raw_rows(directory: Path, since_us: int | None, route: str | None) -> Iterator[Row | LeftOut]:
     found = captures(directory, since_us=since_us, route=route, bodies=True, candidates=True)
     for one in found:
-        code = _left_out(one)
-        yield LeftOut(code) if code else Row(jsonl_raw(one))
+        code = left_out(one)
+        yield LeftOut(code, str(one["id"])) if code else Row(jsonl_raw(one))
 
 
 def _raw_dataset_rows(
@@ -172,84 +233,13 @@ def _raw_dataset_rows(
     for example in read_examples(directory, name, splits=splits):
         found = capture(directory, example.request_id)
         if found is None:
-            yield LeftOut("tombstoned")
+            yield LeftOut("tombstoned", example.request_id)
             continue
         found["dataset"] = {"name": name.id, "example": example.id, "split": example.split}
         if example.label_id:
             found["label"] = {"id": example.label_id, "source": example.label_source,
                               "target": example.target}  # fmt: skip
         yield Row(jsonl_raw(found))
-
-
-def _left_out(found: Json) -> str | None:
-    """Why a capture is not exported: the client did not receive a whole answer that was kept."""
-    code = _STATUS_CODES.get(str(found["status"]))
-    if code is not None:
-        return code
-    if not found["complete"]:
-        return "cut_stream"
-    http_status = found["http_status"]
-    if isinstance(http_status, int) and http_status >= 400:
-        return FAILED
-    is_kept = body_of(found, "request") is not None and body_of(found, "response") is not None
-    return None if is_kept else NOT_CAPTURED
-
-
-def body_of(found: Json, name: str) -> bytes | None:
-    """A body's exact bytes."""
-    text = found.get(name)
-    if isinstance(text, str):
-        return text.encode("utf-8")
-    encoded = found.get(f"{name}_base64")
-    return base64.b64decode(encoded) if isinstance(encoded, str) else None
-
-
-def jsonl_raw(found: Json) -> bytes:
-    """Everything kept of a capture.
-
-    A body that is a JSON object on one line stands there as it is, any other as text: either way
-    its bytes can be had again, and its sha256 is beside it.
-    """
-    row = {key: value for key, value in found.items() if key not in _BODIES}
-    row = _without_empty(row)
-    for name in ("request", "response"):
-        _add_raw(row, name, body_of(found, name))
-    return _encode(row)
-
-
-def _add_raw(row: Json, name: str, body: bytes | None) -> None:
-    if body is None:
-        return
-    if _is_one_object(body):
-        row[name] = msgspec.Raw(body)
-        return
-    try:
-        row[name] = body.decode("utf-8")
-    except UnicodeDecodeError:
-        row[f"{name}_base64"] = base64.b64encode(body).decode("ascii")
-
-
-def _is_one_object(body: bytes) -> bool:
-    if body[:1] != b"{" or b"\n" in body or b"\r" in body:
-        return False
-    try:
-        msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
-
-
-def _without_empty(value: Json) -> Json:
-    """Without null and empty keys, at every depth: their type would be a reader's guess."""
-    kept: Json = {}
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            inner = _without_empty(inner)
-        elif isinstance(inner, list):
-            inner = [_without_empty(one) if isinstance(one, dict) else one for one in inner]
-        if inner not in (None, "", [], {}):
-            kept[key] = inner
-    return kept
 
 
 # -- files -------------------------------------------------------------------------------------
@@ -265,7 +255,7 @@ def _write_parquet(
     """A folder, made aside and renamed; one that is there already is not replaced."""
     if output.exists():
         raise DatasetError(f"{output} is there already; parquet makes a new folder")
-    aside = output.with_name(f".{output.name}.{os.getpid()}.part")
+    aside = aside_of(output)
     aside.mkdir(mode=0o700)
     writer = None
     try:
@@ -300,42 +290,43 @@ def _check_size(output: Path, form: Format, report: ExportReport) -> None:
 
 
 def _write_beside(
-    directory: Path,
     name: DatasetName,
     output: Path,
     form: Format,
     report: ExportReport,
-    *,
-    splits: frozenset[str],
-    kept: Sequence[int],
+    written: _Written,
+    examples: Callable[[], Iterator[Example]],
 ) -> None:
     """Which row is which example, and the file the format's reader wants besides."""
     lineage = output.with_name(output.name + LINEAGE_SUFFIX)
-    examples = read_examples(directory, name, splits=splits)
-    write_lineage(lineage, _lineage(examples, kept))
+    aside = aside_of(lineage)
+    try:
+        write_lineage(aside, _lineage(examples(), written.places))
+        aside.replace(lineage)
+    finally:
+        aside.unlink(missing_ok=True)
     report.files.append(lineage.name)
     if form.sidecar is not None:
-        suffix, text = form.sidecar
+        suffix, make = form.sidecar
         path = output.with_name(output.name + suffix)
         with written_aside(path) as file:
-            file.write(text.format(file=output.name, name=name.name).encode())
+            file.write(make(output.name, name.name, frozenset(written.members)))
         report.files.append(path.name)
 
 
-def _lineage(examples: Iterator[Example], kept: Sequence[int]) -> Iterator[Json]:
-    wanted = iter(kept)
-    place = next(wanted, None)
-    row = 0
-    for number, example in enumerate(islice(examples, kept[-1] + 1 if kept else 0)):
-        if number != place:
-            continue
-        yield {
-            "row": row,
-            "id": example.id,
-            "request_id": example.request_id,
-            "label_id": example.label_id,
-            "group_key": example.group_key,
-            "split": example.split,
-        }
-        row += 1
-        place = next(wanted, None)
+def _lineage(examples: Iterator[Example], places: Sequence[int]) -> Iterator[Json]:
+    """In the order of the examples; `row` counts the file's rows from 0."""
+    rows_at = sorted(range(len(places)), key=places.__getitem__)
+    wanted = iter(rows_at)
+    row = next(wanted, None)
+    for place, example in enumerate(examples):
+        while row is not None and places[row] == place:
+            yield {
+                "row": row,
+                "id": example.id,
+                "request_id": example.request_id,
+                "label_id": example.label_id,
+                "group_key": example.group_key,
+                "split": example.split,
+            }
+            row = next(wanted, None)

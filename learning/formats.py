@@ -1,4 +1,4 @@
-"""The files that trainers and evaluators read: one small pure function a format.
+"""The files that trainers read (evaluators': evaluation_formats): a small pure function a format.
 
 Each makes one row of an Example, or raises Excluded where the format cannot hold it. Rules for
 all: no null and no empty optional member; context is never trained on; tool arguments are JSON
@@ -12,25 +12,36 @@ from typing import Final
 import msgspec
 
 from .answer_match import answer_text
-from .chat_row import ROLES_INVALID, TOOL_INVALID, Excluded, fine_tuning_row
+from .chat_row import ROLES_INVALID, Excluded, fine_tuning_row
+from .evaluation_formats import IMAGES, PROMPTFOO_HEAD, called, inspect, promptfoo, yaml_item
 from .example import Example, Json
 
 NO_REJECTED: Final = "no_rejected"
-IMAGES: Final = "images"
+TEXT_BESIDE_CALL: Final = "text_beside_call"
 BATCH_MODEL: Final = "teacher"
 
 REASONING: Final = ("drop", "think", "field")
 
-Make = Callable[[Example], Json]
+Make = Callable[[Example], Json | list[Json]]
+Sidecar = Callable[[str, str, frozenset[str]], bytes]
+"""Of the file's name, the data set's, and the members that rows have: what lies beside the rows."""
 
 
 class Format(msgspec.Struct, frozen=True):
-    """One format. `sidecar` is what its reader wants beside the rows: file suffix and content."""
+    """One format."""
 
     make: Make
+    """A row, or several, of an example."""
+    encode: Callable[[Json], bytes] = msgspec.json.encode
+    head: bytes = b""
+    """The file's first line."""
     rows_min: int = 1
     rows_max: int | None = None
-    sidecar: tuple[str, str] | None = None
+    sidecar: tuple[str, Sidecar] | None = None
+    """Suffix and content of what the reader wants beside the rows."""
+    leads: bool = False
+    """Its reader takes the columns from the first megabytes: rows that show all members come
+    first."""
 
 
 def with_reasoning(example: Example, how: str) -> Example:
@@ -64,7 +75,7 @@ def openai_batch(example: Example) -> Json:
     if example.response_format:
         body["response_format"] = example.response_format
     return {
-        "custom_id": example.id,
+        "custom_id": example.request_id,
         "method": "POST",
         "url": "/v1/chat/completions",
         "body": body,
@@ -73,6 +84,7 @@ def openai_batch(example: Example) -> Json:
 
 def trl_prompt_completion(example: Example) -> Json:
     """TRL's SFTTrainer: the loss falls on the completion alone."""
+    example = _as_text(example)
     row: Json = {
         "prompt": [_with_objects(message) for message in example.messages],
         "completion": [_with_objects(example.target)],
@@ -80,8 +92,23 @@ def trl_prompt_completion(example: Example) -> Json:
     return row | ({"tools": example.tools} if example.tools else {})
 
 
+def trl_kto(example: Example) -> list[Json]:
+    """TRL's KTOTrainer: what is right, and apart from it what a label contradicts."""
+    example = _as_text(example)
+    said = [(example.target, True)]
+    if example.rejected and example.rejected != example.target:
+        said.append((example.rejected, False))
+    prompt = [_with_objects(message) for message in example.messages]
+    tools: Json = {"tools": example.tools} if example.tools else {}
+    return [
+        {"prompt": prompt, "completion": [_with_objects(message)], "label": label, **tools}
+        for message, label in said
+    ]
+
+
 def trl_dpo(example: Example) -> Json:
     """TRL's DPOTrainer."""
+    example = _as_text(example)
     preferred, other = _pair(example)
     row: Json = {
         "prompt": [_with_objects(message) for message in example.messages],
@@ -92,17 +119,22 @@ def trl_dpo(example: Example) -> Json:
 
 
 def axolotl(example: Example) -> Json:
-    """Axolotl's chat_template type: `train` says which turns are trained on."""
+    """Axolotl's chat_template type: `train` says which turns are trained on.
+
+    Its reader takes tools as JSON text too, and text has one type whatever a tool looks like.
+    """
+    example = _as_text(example)
     messages: list[Json] = [
         {**message, "train": False} if message["role"] == "assistant" else message
         for message in example.messages
     ]
     row: Json = {"messages": [*messages, {**example.target, "train": True}]}
-    return row | ({"tools": example.tools} if example.tools else {})
+    return row | ({"tools": msgspec.json.encode(example.tools).decode()} if example.tools else {})
 
 
 def llamafactory(example: Example) -> Json:
     """LLaMA-Factory's sharegpt: what is read at odd places, what is said at even ones."""
+    example = _as_text(example)
     messages = list(example.messages)
     row: Json = {}
     if messages and messages[0]["role"] in ("system", "developer"):
@@ -130,25 +162,7 @@ def together(example: Example) -> Json:
 
 def fireworks(example: Example) -> Json:
     """Fireworks' chat file: text only."""
-    if any(not isinstance(message.get("content", ""), str) for message in example.messages):
-        raise Excluded(IMAGES)
-    return openai_chat(example)
-
-
-def inspect(example: Example) -> Json:
-    """Inspect's samples: what is asked, and the answer it is held against."""
-    metadata = {
-        "request_id": example.request_id,
-        "split": example.split,
-        "group_key": example.group_key,
-        "label_source": example.label_source,
-    }
-    return {
-        "input": [_with_objects(message) for message in example.messages],
-        "target": answer_text(example.target),
-        "id": example.id,
-        "metadata": {key: value for key, value in metadata.items() if value},
-    }
+    return openai_chat(_as_text(example))
 
 
 AXOLOTL: Final = """\
@@ -164,28 +178,48 @@ datasets:
 excess_length_strategy: drop
 """
 
-LLAMAFACTORY: Final = """\
-{{
-  "{name}": {{
-    "file_name": "{file}",
-    "formatting": "sharegpt",
-    "columns": {{"messages": "conversations", "system": "system", "tools": "tools"}}
-  }}
-}}
-"""
+
+def _axolotl_sidecar(file: str, name: str, members: frozenset[str]) -> bytes:
+    return AXOLOTL.format(file=msgspec.json.encode(file).decode()).encode()
+
+
+def _llamafactory_sidecar(file: str, name: str, members: frozenset[str]) -> bytes:
+    """`dataset_info.json`; it may name no column that no row has."""
+    columns = {"messages": "conversations"}
+    columns |= {column: column for column in ("system", "tools") if column in members}
+    info = {name: {"file_name": file, "formatting": "sharegpt", "columns": columns}}
+    return msgspec.json.format(msgspec.json.encode(info), indent=2) + b"\n"
+
+
+def _features(file: str, name: str, members: frozenset[str]) -> bytes:
+    """The columns for `datasets.Features.from_dict`: whatever a row holds, JSON is its type.
+
+    Guessed from the first megabytes, a tool or an argument that comes later is lost or an error.
+    """
+    kinds: dict[str, Json] = {"label": {"dtype": "bool", "_type": "Value"}}
+    anything: Json = {"feature": {"_type": "Json"}, "_type": "List"}
+    told = {member: kinds.get(member, anything) for member in sorted(members)}
+    return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
+
+
+FEATURES: Final = (".features.json", _features)
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         "openai-chat": Format(openai_chat, rows_min=10),
         "openai-dpo": Format(openai_dpo, rows_min=10),
         "openai-batch": Format(openai_batch),
-        "trl-prompt-completion": Format(trl_prompt_completion),
-        "trl-dpo": Format(trl_dpo),
-        "axolotl": Format(axolotl, sidecar=(".yaml", AXOLOTL)),
-        "llamafactory": Format(llamafactory, sidecar=(".dataset_info.json", LLAMAFACTORY)),
+        "trl-prompt-completion": Format(trl_prompt_completion, sidecar=FEATURES, leads=True),
+        "trl-dpo": Format(trl_dpo, sidecar=FEATURES, leads=True),
+        "trl-kto": Format(trl_kto, sidecar=FEATURES, leads=True),
+        "axolotl": Format(axolotl, sidecar=(".yaml", _axolotl_sidecar), leads=True),
+        "llamafactory": Format(
+            llamafactory, sidecar=(".dataset_info.json", _llamafactory_sidecar), leads=True
+        ),
         "together": Format(together),
         "fireworks": Format(fireworks, rows_min=3, rows_max=3_000_000),
         "inspect": Format(inspect),
+        "promptfoo": Format(promptfoo, encode=yaml_item, head=PROMPTFOO_HEAD),
     }
 )
 
@@ -205,6 +239,31 @@ def _pair(example: Example) -> tuple[Json, Json]:
     return example.target, example.rejected
 
 
+def _as_text(example: Example) -> Example:
+    """Contents in parts as one text. Raises Excluded where one is an image or the like.
+
+    A trainer on text takes no images, and a column that is text here and parts there is no column.
+    """
+    if all(isinstance(m.get("content", ""), str) for m in (*example.messages, example.target)):
+        return example
+    return msgspec.structs.replace(
+        example,
+        messages=[_with_text(message) for message in example.messages],
+        target=_with_text(example.target),
+    )
+
+
+def _with_text(message: Json) -> Json:
+    content = message.get("content", "")
+    if isinstance(content, str):
+        return message
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
+    if any(not isinstance(text, str) for text in texts):
+        raise Excluded(IMAGES)
+    return {**message, "content": "\n".join(map(str, texts))}
+
+
 def _with_objects(message: Json) -> Json:
     """Tool arguments as objects; the rest as it is."""
     calls = message.get("tool_calls")
@@ -214,28 +273,23 @@ def _with_objects(message: Json) -> Json:
 
 
 def _call_with_object(call: Json) -> Json:
-    function = call["function"]
-    assert isinstance(function, dict)
-    try:
-        arguments = msgspec.json.decode(str(function.get("arguments")))
-    except msgspec.DecodeError:
-        raise Excluded(TOOL_INVALID) from None
-    return {**call, "function": {**function, "arguments": arguments}}
+    name, arguments = called(call)
+    return {**call, "function": {"name": name, "arguments": arguments}}
 
 
 def _llamafactory_turn(message: Json) -> Json:
     role = message["role"]
     calls = message.get("tool_calls")
     if role == "assistant" and isinstance(calls, list) and calls:
+        if message.get("content"):
+            raise Excluded(TEXT_BESIDE_CALL)
         functions = [_call_with_object(call)["function"] for call in calls]
         said = functions[0] if len(functions) == 1 else functions
         return {"from": "function_call", "value": msgspec.json.encode(said).decode()}
-    if not isinstance(message.get("content"), str):
-        raise Excluded(IMAGES)
     names = {"user": "human", "assistant": "gpt", "tool": "observation"}
     if role not in names:
         raise Excluded(ROLES_INVALID)
-    return {"from": names[str(role)], "value": message["content"]}
+    return {"from": names[str(role)], "value": message.get("content", "")}
 
 
 def _check_alternation(turns: Sequence[Json]) -> None:

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from learning.export_file import ExportReport
 
 FORMAT_NAMES = (
-    "openai-chat", "openai-dpo", "openai-batch", "trl-prompt-completion", "trl-dpo", "axolotl",
-    "llamafactory", "together", "fireworks", "inspect", "parquet", "jsonl-raw",
+    "openai-chat", "openai-dpo", "openai-batch", "trl-prompt-completion", "trl-dpo", "trl-kto",
+    "axolotl", "llamafactory", "together", "fireworks", "inspect", "promptfoo", "parquet",
+    "jsonl-raw",
 )  # fmt: skip  # of learning.export, which is not loaded for --help
 SPLITS = ("train", "valid", "test", "holdout")
 
 OTHER_REASONS = {
     "no_rejected": "no second answer to prefer it to",
     "images": "the format takes no such images",
+    "text_beside_call": "the format holds a text or a call, not both",
     "fewer_than_10_rows": "its reader wants at least ten rows",
     "fewer_than_3_rows": "its reader wants at least three rows",
 }
@@ -112,7 +114,12 @@ def show(report: "ExportReport") -> None:
         from learning.example import REASONS
 
         rows = [
-            (code, str(count), REASONS.get(code, OTHER_REASONS.get(code, "")))
+            (
+                code,
+                str(count),
+                REASONS.get(code, OTHER_REASONS.get(code, "")),
+                (report.named.get(code) or [""])[0],
+            )
             for code, count in sorted(report.excluded.items(), key=lambda item: -item[1])
         ]
-        table("Left out", ("reason", "rows", "meaning"), rows)
+        table("Left out", ("reason", "rows", "meaning", "the first"), rows)

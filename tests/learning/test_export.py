@@ -205,6 +205,8 @@ def test_every_format_writes_a_version(tmp_path, format_name):
     wanted = [e for e in read_examples(tmp_path, name) if e.split == "train"]
     if format_name.endswith("-dpo"):
         assert (report.rows, report.excluded["no_rejected"]) == (0, len(wanted))
+    elif format_name == "promptfoo":
+        assert len(yaml.safe_load(output.read_bytes())["tests"]) == report.rows == len(wanted)
     else:
         assert len(lines(output)) == report.rows == len(wanted)
 
@@ -267,3 +269,46 @@ def test_thoughts_go_along_where_they_are_wanted(tmp_path):
             tmp_path, DatasetName("d", 1), tmp_path / how, format_name="openai-chat", reasoning=how
         )
         assert lines(tmp_path / how)[0]["messages"][-1]["content"] == content
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {
+    "type": "object", "properties": {"a": {"type": "integer"}}}}}  # fmt: skip
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+
+
+def with_a_late_tool(directory):
+    """Eleven megabytes of plain rows, then one with a tool: behind what a reader looks at."""
+    keep(directory, [chat(f"{n} " + "x" * 20_000) for n in range(600)])
+    keep(directory, [chat("call", answer_of(None, tool_calls=[CALL]), body={"tools": [TOOL]})])
+    build(directory, "d", DatasetSpec(split=SplitRule(test=0.0, valid=0.0)))
+    return DatasetName("d", 1)
+
+
+def test_a_tool_that_comes_late_loads_as_it_is(tmp_path):
+    """Guessed from the first megabytes, its columns would be an error or a silent loss."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    name = with_a_late_tool(tmp_path)
+    for format_name in ("trl-prompt-completion", "axolotl", "llamafactory"):
+        path = tmp_path / f"{format_name}.jsonl"
+        export_dataset(tmp_path, name, path, format_name=format_name)
+        told = path.with_name(path.name + ".features.json")
+        features = (
+            datasets.Features.from_dict(json.loads(told.read_text())) if told.exists() else None
+        )
+        found = datasets.load_dataset(
+            "json", data_files=str(path), features=features, cache_dir=str(tmp_path / "cache")
+        )["train"]
+        assert len(found) == 601
+        (tool,) = [row for row in found if row["tools"]]
+        (written,) = [row for row in lines(path) if "tools" in row]
+        assert tool["tools"] == written["tools"]
+        if format_name == "trl-prompt-completion":
+            assert tool == written
+    places = pyarrow.parquet.read_table(tmp_path / "axolotl.jsonl.lineage.parquet").to_pylist()
+    by_row = {row["row"]: row["id"] for row in places}
+    assert sorted(by_row) == list(range(601))
+    (number,) = [n for n, row in enumerate(lines(tmp_path / "axolotl.jsonl")) if "tools" in row]
+    (wanted,) = [e.id for e in read_examples(tmp_path, name) if e.tools]
+    assert by_row[number] == wanted

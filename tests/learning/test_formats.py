@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -36,11 +37,14 @@ SHAPES = {
     "images": Example("i", "r", [IMAGE], SAID),
 }
 PAIRS = ("openai-dpo", "trl-dpo")
-TEXT_ONLY = ("fireworks", "llamafactory")
+TEXT_ONLY = (
+    "fireworks", "llamafactory", "axolotl", "trl-prompt-completion", "trl-dpo", "trl-kto",
+)  # fmt: skip
 
 
 def made(name, shape):
-    return FORMATS[name].make(SHAPES[shape])
+    row = FORMATS[name].make(SHAPES[shape])
+    return row[0] if isinstance(row, list) else row
 
 
 def check_no_empty(value):
@@ -54,10 +58,10 @@ def check_no_empty(value):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_shape_is_a_row_or_is_left_out_by_a_code(name, shape):
-    if name in PAIRS and shape != "pair":
-        expected = "no_rejected"
-    elif name in TEXT_ONLY and shape == "images":
+    if name in TEXT_ONLY and shape == "images":
         expected = "images"
+    elif name in PAIRS and shape != "pair":
+        expected = "no_rejected"
     else:
         check_no_empty(made(name, shape))
         assert msgspec.json.encode(made(name, shape))
@@ -100,7 +104,7 @@ def test_preference_files_prefer_the_right_answer():
 
 def test_a_batch_asks_and_does_not_tell():
     row = made("openai-batch", "schema")
-    assert (row["custom_id"], row["url"]) == ("i", "/v1/chat/completions")
+    assert (row["custom_id"], row["url"]) == ("r", "/v1/chat/completions")
     assert row["body"]["messages"] == [USER]
     assert row["body"]["response_format"] == {"type": "json_object"}
 
@@ -136,6 +140,44 @@ def test_together_wants_the_user_first_and_images_as_data():
     assert "weight" not in made("together", "images")["messages"][-1]
 
 
+def test_kto_says_of_each_answer_whether_it_is_right():
+    rows = FORMATS["trl-kto"].make(SHAPES["pair"])
+    assert [(row["completion"][0]["content"], row["label"]) for row in rows] == [
+        ("12 €", True),
+        ("13", False),
+    ]
+    assert [row["label"] for row in FORMATS["trl-kto"].make(SHAPES["plain"])] == [True]
+
+
+def test_llamafactory_says_a_text_or_a_call():
+    both = {**CALLED, "content": "I look it up."}
+    with pytest.raises(Excluded, match="text_beside_call"):
+        FORMATS["llamafactory"].make(Example("i", "r", [USER], both, tools=TOOLS))
+
+
+@pytest.mark.parametrize("name", TEXT_ONLY)
+def test_text_in_parts_is_one_text_for_trainers_on_text(name):
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    asked = {"role": "user", "content": parts}
+    row = FORMATS[name].make(Example("i", "r", [asked], SAID, rejected={**SAID, "content": "no"}))
+    assert "one\\ntwo" in msgspec.json.encode(row).decode()
+
+
+def test_axolotl_and_llamafactory_get_tools_as_text():
+    for name in ("axolotl", "llamafactory"):
+        assert "look" in json.loads(made(name, "tools")["tools"])[0].get("name", "look")
+
+
+def test_what_lies_beside_names_only_columns_that_are_there():
+    _, make = FORMATS["llamafactory"].sidecar
+    told = json.loads(make("f.jsonl", "d", frozenset(["conversations", "tools"])))
+    assert told["d"]["columns"] == {"messages": "conversations", "tools": "tools"}
+    _, make = FORMATS["trl-kto"].sidecar
+    told = json.loads(make("f.jsonl", "d", frozenset(["prompt", "label"])))
+    assert told["label"] == {"_type": "Value", "dtype": "bool"}
+    assert told["prompt"] == {"_type": "List", "feature": {"_type": "Json"}}
+
+
 def test_inspect_asks_and_holds_the_answer_against_it():
     row = made("inspect", "tool call")
     assert row["input"] == [USER]
@@ -158,7 +200,9 @@ def test_any_chat_is_a_row_or_is_left_out(turns, said, name):
         row = FORMATS[name].make(example)
     except Excluded:
         return
-    assert msgspec.json.decode(msgspec.json.encode(row)) == row
+    rows = row if isinstance(row, list) else [row]
+    for one in rows:
+        assert msgspec.json.decode(msgspec.json.encode(one)) == one
 
 
 @pytest.mark.slow
