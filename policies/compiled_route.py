@@ -11,9 +11,9 @@ import msgspec
 
 from .facts import BackendFacts
 from .inquiry import LatencyQuestion
-from .words import Hedge, LatencyLimit, Require, Route
+from .words import ConfidenceRule, Hedge, LatencyLimit, Require, Route
 
-StepName = Literal["ask", "hedge", "escalate", "fallback"]
+StepName = Literal["ask", "agree", "judge", "hedge", "escalate", "fallback"]
 
 QUANTILE_DEFAULT = 0.95
 """Ranks `fastest` where no `require.latency` names a quantile: budgets are about tails."""
@@ -148,6 +148,8 @@ def _plan(route: Route, chosen: str) -> tuple[PlanStep, ...]:
     steps = [PlanStep("ask", chosen, "first")]
     if route.hedge is not None:
         steps.append(_hedge(route, route.hedge, chosen))
+    if route.confidence is not None:
+        steps += _asides(route.confidence, chosen)
     if route.escalate is not None and route.confidence is not None:
         steps += _escalations(route, chosen)
     steps += [
@@ -165,6 +167,17 @@ def _hedge(route: Route, hedge: Hedge, chosen: str) -> PlanStep:
         after = span_word(hedge.after_s or 0.0)
     backend = next(iter(_others(route.candidates, chosen)), chosen)
     return PlanStep("hedge", backend, f"nothing of the answer after {after}; next eligible first")
+
+
+def _asides(rule: ConfidenceRule, chosen: str) -> list[PlanStep]:
+    """Who is asked about an answer; see proxy/opinions.py."""
+    steps = []
+    if rule.agree_with is not None and rule.agree_with != chosen:
+        condition = "beside the first; two answers of one value are accepted"
+        steps.append(PlanStep("agree", rule.agree_with, condition))
+    if rule.judge is not None:
+        steps.append(PlanStep("judge", rule.judge, "confidence not decided by all else"))
+    return steps
 
 
 def _escalations(route: Route, chosen: str) -> list[PlanStep]:

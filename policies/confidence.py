@@ -22,6 +22,7 @@ import msgspec
 
 from .plausibility import check_passes
 from .schema_check import SchemaCheck
+from .step import AsideKind
 from .values import agree
 from .words import Route
 
@@ -83,6 +84,28 @@ def judge(
     if rule.judge is not None:
         signals["judge"] = _probability(judged)
     return _combine(signals)
+
+
+def undecided_by(route: Route, found: Confidence) -> tuple[AsideKind, ...]:
+    """Whose word could still change a confidence, in the order in which to ask."""
+    rule = route.confidence
+    if rule is None or _is_settled(found):
+        return ()
+    asides: list[AsideKind] = []
+    if "agreement" in rule.signals and found.signals.get("agreement") is None:
+        asides.append("agreement")
+    if rule.judge is not None and found.signals.get("judge") is None:
+        is_doubted = isinstance(rule.accept, float) and (found.value or 1.0) < rule.accept
+        if not is_doubted:  # a judge can only lower it further
+            asides.append("judge")
+    return tuple(asides)
+
+
+def _is_settled(found: Confidence) -> bool:
+    """Spoilt, failed or agreed upon: nothing more can be said of it."""
+    is_spoilt = not found.signals and found.value is not None
+    is_failed = any(value is False for value in found.signals.values())
+    return is_spoilt or is_failed or found.signals.get("agreement") is True
 
 
 def _agreement(answer: Answer, other: Answer | None) -> bool | None:

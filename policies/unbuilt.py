@@ -9,9 +9,6 @@ from pointsman.document import Position
 UNBUILT = frozenset(
     {
         "require.error",
-        "agreement",
-        "agree_with",
-        "judge",
         "accept: calibrated",
         "hold: tokens",
         "canary",

@@ -1,20 +1,33 @@
 """An attempt made ready: what one backend will be sent for an exchange."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from adapters.adapter import RequestRefused
 from adapters.backend import Protocol
 from adapters.edits import Wanted
-from policies.step import OutcomeKind
+from policies.judge_question import judge_body
+from policies.step import AsideKind, OutcomeKind
 
 from .attempt import Attempt
+from .endpoints import CHAT, MESSAGES
+from .owner import Owner
 
 if TYPE_CHECKING:
     from .exchange import Exchange
 
 
-def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
-    """The next attempt of an exchange, at backend `name`.
+JUDGE_LINES: Final = b"content-type: application/json\r\naccept: application/json\r\n"
+"""A judge is asked by us: nothing of the client's own lines goes with it."""
+
+
+def make_attempt(
+    exchange: "Exchange",
+    name: str,
+    kind: OutcomeKind | AsideKind,
+    *,
+    owner: Owner | None = None,
+) -> Attempt:
+    """The next attempt of an exchange, at backend `name`; `owner` is told of it in its stead.
 
     Raises adapters.splice.DuplicateMember where the body holds an edited member twice, and
     RequestRefused where this backend must not be asked this.
@@ -42,7 +55,7 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
     model = target.backend.model if features.model is None else features.model  # none put in
     wanted = Wanted(model, features.is_stream, includes_usage, wants_logprobs)
     return Attempt(
-        exchange,
+        exchange if owner is None else owner,
         target,
         target.prepare(
             body,
@@ -53,7 +66,39 @@ def make_attempt(exchange: "Exchange", name: str, kind: OutcomeKind) -> Attempt:
         ),
         endpoint.make_reader(features.choices, keeps_text),
         kind=kind,
-        is_held=route.hold != "none",
+        is_held=route.hold != "none" or owner is not None,
+        loop=exchange.plane.loop,
+    )
+
+
+def make_judge(exchange: "Exchange", name: str, about: Attempt, *, owner: Owner) -> Attempt | None:
+    """A question to backend `name` about an answer; None where it cannot be put."""
+    endpoint, target = exchange.endpoint, exchange.wiring.targets[name]
+    assert endpoint is not None
+    if about.reader.text is None:
+        return None  # a call of tools, say
+    asked = CHAT if target.protocol == "openai" else MESSAGES
+    body = judge_body(
+        endpoint.prompt_text(exchange.request),
+        about.reader.text,
+        model=target.backend.model,
+        protocol=target.protocol,
+        is_reasoning=target.backend.is_reasoning,
+    )
+    if body is None:
+        return None
+    wanted = Wanted(target.backend.model, False, True, False)
+    try:
+        prepared = target.prepare(body, wanted, header_lines=JUDGE_LINES, path=asked.path)
+    except (RequestRefused, ValueError):
+        return None
+    return Attempt(
+        owner,
+        target,
+        prepared,
+        asked.make_reader(1, True),
+        kind="judge",
+        is_held=True,
         loop=exchange.plane.loop,
     )
 

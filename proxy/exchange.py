@@ -22,7 +22,7 @@ from policies.steps import next_step
 from telemetry.ids import new_id
 from telemetry.record import CaptureLevel, Status
 
-from . import errors, failures, hedging
+from . import errors, failures, hedging, opinions
 from .answering import (
     answer_head,
     clean_request_id,
@@ -73,6 +73,8 @@ class Exchange:
     attempt: Attempt | None = None
     race: hedging.Race | None = None
     """On a route that may send a request twice."""
+    asides: opinions.Opinions | None = None
+    """On a route that asks others about its answers."""
     deadline_s = NEVER_S
     attempt_until_s = NEVER_S
     _timer: asyncio.TimerHandle | None = None
@@ -259,6 +261,8 @@ class Exchange:
             if route.hedge is not None:
                 hedging.prepare(self, match)
             self._ask(decision.chosen, "primary")
+            if route.confidence is not None and not self._is_over:
+                opinions.begin(self)
 
     def _set_capture(self, level: CaptureLevel) -> None:
         """What the route says, lowered where the client asks for less."""
@@ -307,7 +311,7 @@ class Exchange:
                 self._arm()
             elif decisive.has_streamed:
                 self._end_stream(decisive)
-            else:
+            elif self.asides is None or not self.asides.awaits(decisive):
                 self.go_on(decisive)
         except Exception as error:  # noqa: BLE001 - the boundary of one request
             self.plane.crashed(self, error)
@@ -334,7 +338,7 @@ class Exchange:
             self.attempt_until_s = now_s + step.delay_s + step.time_left_s
             if step.delay_s > 0:
                 self.plane.loop.call_later(step.delay_s, self._ask_later, step)
-            else:
+            elif self.asides is None or not self.asides.hands_over(step):
                 self._ask(step.backend, step.kind)
 
     def _ask_later(self, step: Ask) -> None:
@@ -428,6 +432,8 @@ class Exchange:
             return
         self._is_over = True
         self.plane.patience.forget(self)
+        if self.asides is not None:
+            self.asides.close(status)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

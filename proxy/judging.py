@@ -1,8 +1,11 @@
 """How far a whole answer is trusted: what was read of it, given to the policies."""
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from policies.confidence import Answer, judge
+from policies.confidence import Answer, Confidence, judge
+from policies.step import Ask, Outcome
+from policies.steps import next_step
 
 from .attempt import Attempt
 
@@ -10,20 +13,54 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 
-def judge_answer(exchange: "Exchange", attempt: Attempt) -> None:
-    """Set the attempt's confidence, where the route asks for it."""
+NOT_JUDGED = Confidence(None, {}, "not judged")
+
+
+def judge_answer(
+    exchange: "Exchange",
+    attempt: Attempt,
+    *,
+    other: Attempt | None = None,
+    judged: float | None = None,
+) -> Confidence:
+    """Set the attempt's confidence, where the route asks for it.
+
+    `other` is a whole answer to compare with, `judged` what a judge said.
+    """
     assert exchange.decision is not None
     endpoint = exchange.endpoint
     assert endpoint is not None
     route = exchange.decision.route
     if route.confidence is None or not endpoint.is_judged:
-        return
-    reader = attempt.reader
-    answer = Answer(reader.text, reader.finish_reason, reader.token_logprobs, reader.has_tool_calls)
+        return NOT_JUDGED
     looks_in_prompt = any(check.in_prompt for check in route.checks)
-    attempt.confidence = attempt.raw_confidence = judge(
+    found = judge(
         route,
-        answer,
+        _answer(attempt),
         prompt_text=endpoint.prompt_text(exchange.request) if looks_in_prompt else "",
         response_schema=endpoint.response_schema(exchange.request),
-    ).value
+        other=None if other is None else _answer(other),
+        judged=judged,
+    )
+    attempt.confidence = attempt.raw_confidence = found.value
+    return found
+
+
+def would_escalate(exchange: "Exchange", attempt: Attempt) -> bool:
+    """Whether doubt in this answer would lead to another call now."""
+    assert exchange.decision is not None
+    now_s = monotonic()
+    doubted = Outcome(backend=attempt.backend.name, kind=attempt.kind, confidence=0.0)
+    step = next_step(
+        exchange.decision,
+        [*[one.outcome() for one in exchange.ended], doubted],
+        time_left_s=exchange.deadline_s - now_s,
+        elapsed_s=now_s - exchange.arrival_s,
+        upstream=exchange.plane.watch.upstream(has_failed=False),
+    )
+    return isinstance(step, Ask)
+
+
+def _answer(attempt: Attempt) -> Answer:
+    reader = attempt.reader
+    return Answer(reader.text, reader.finish_reason, reader.token_logprobs, reader.has_tool_calls)

@@ -32,6 +32,8 @@ def observations(record: RequestRecord) -> Iterator[Observation]:
         return
     prompt_bytes = prompt_bytes_of(record)
     for attempt in record.attempts:
+        if attempt.kind == "judge":
+            continue  # it was asked something else
         if attempt.error_type is None or attempt.error_type == TOO_SLOW:
             yield _observation(record, attempt, prompt_bytes)
         elif attempt.error_type == HEDGE_LOST and attempt.kind == "primary":

@@ -15,12 +15,11 @@ _PLACES = (
     ("escalate", "to"),
     ("require", "error", "reference"),
     ("confidence", "agree_with"),
-    ("confidence", "judge"),
     ("shadow", "backend"),
     ("canary", "backend"),
     ("canary", "replaces"),
 )
-"""Where a route names backends."""
+"""Where a route names backends that are sent its requests; a judge is asked in its own protocol."""
 
 
 def check_protocols(

@@ -205,7 +205,7 @@ def record_of(exchange: "Exchange", ending: Ending) -> RequestRecord:
         int((ending.ended_s - arrival_s) * 1e6),
         exchange.overhead_us,
         None if won is None else won.confidence,
-        len(attempts) > 1 and any(attempt.kind == "escalation" for attempt in attempts),
+        len(attempts) > 1 and _is_escalated(attempts, won),
         exchange.canary,
         False,
         won is not None and won.target.is_simulated,
@@ -224,6 +224,13 @@ def record_of(exchange: "Exchange", ending: Ending) -> RequestRecord:
         tape.length(),
         packed.plan,
     )
+
+
+def _is_escalated(attempts: Sequence[Attempt], won: Attempt | None) -> bool:
+    """An answer was not trusted; the one it was to be compared with counts where it was given."""
+    if won is not None and won.kind == "agreement":
+        return True
+    return any(attempt.kind == "escalation" for attempt in attempts)
 
 
 def _undecided(exchange: "Exchange", ending: Ending) -> RequestRecord:

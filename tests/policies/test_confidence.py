@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.confidence import Answer, judge
+from policies.confidence import Answer, judge, undecided_by
 from tests.support.policy_cases import policy_of, route_of
 
 POLICY = policy_of("""
@@ -175,3 +175,40 @@ def test_a_judge_that_says_nothing_usable_is_unknown(judged):
     found = second(JUDGED, "10", judged=judged)
     assert found.signals["judge"] is None
     assert found.value == pytest.approx(math.exp(-0.7))
+
+
+ASKING = policy_of("""
+    checks: {is_amount: {at: /payoff, schema: {type: number, minimum: 0}}}
+    routes:
+      both:
+        candidates: local
+        checks: is_amount
+        confidence: {from: [checks, agreement], agree_with: gpt-4, judge: o3-mini, accept: 0.8}
+      judged: {candidates: local, confidence: {from: logprobs, judge: o3-mini, accept: 0.8}}
+      default: {candidates: local}
+""")
+
+
+@pytest.mark.parametrize(
+    ("route", "answer", "known", "asides"),
+    [
+        ("both", Answer(RIGHT), {}, ("agreement", "judge")),
+        ("both", Answer(RIGHT), {"other": Answer(RIGHT)}, ()),
+        ("both", Answer(RIGHT), {"other": Answer('{"payoff": 2}')}, ()),
+        ("both", Answer(RIGHT), {"other": Answer("")}, ("agreement", "judge")),
+        ("both", Answer(RIGHT), {"judged": 0.1}, ("agreement",)),
+        ("both", Answer("no JSON"), {}, ()),
+        ("both", Answer(""), {}, ()),
+        ("both", Answer(RIGHT, "length"), {}, ()),
+        ("judged", Answer("x"), {}, ("judge",)),
+        ("judged", Answer("x", token_logprobs=(-0.1,)), {}, ("judge",)),
+        ("judged", Answer("x", token_logprobs=(-1.0,)), {}, ()),
+        ("judged", Answer("x"), {"judged": 0.0}, ()),
+        ("judged", Answer("x"), {"judged": float("nan")}, ("judge",)),
+        ("default", Answer("x"), {}, ()),
+    ],
+)
+def test_nobody_is_asked_whose_word_changes_nothing(route, answer, known, asides):
+    rule = ASKING.route_for(route, {}).route
+    found = judge(rule, answer, prompt_text="", response_schema=None, **known)
+    assert undecided_by(rule, found) == asides

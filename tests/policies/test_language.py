@@ -58,7 +58,7 @@ def test_words_ahead_of_their_time_are_warned_about_where_they_stand():
         warning.partition("effect: ")[2].partition(" (")[0] for warning in warnings_of(EXAMPLE)
     ]
     assert sorted(words) == [
-        "accept: calibrated", "agree_with", "agreement", "canary",
+        "accept: calibrated", "canary",
         "require.error", "sticky: conversation",
     ]  # fmt: skip
     assert "23:5: accepted, not yet in effect: canary (policy.yaml:23)" in warnings_of(EXAMPLE)

@@ -21,6 +21,11 @@ def test_the_first_token_is_known_of_streams_only() -> None:
     assert next(observations(record(attempt(), is_stream=True))).first_token_s == 0.04
 
 
+def test_what_a_judge_said_is_no_answer_to_the_task() -> None:
+    asked = record(attempt(), attempt(kind="agreement", backend="b"), attempt(kind="judge"))
+    assert [seen.backend for seen in observations(asked)] == ["local", "b"]
+
+
 @pytest.mark.parametrize("failure", ["reset", "status", "cut", "client_gone"])
 def test_a_failure_teaches_nothing_about_speed(failure: str) -> None:
     assert list(observations(record(attempt(error_type=failure)))) == []

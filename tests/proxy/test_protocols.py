@@ -25,6 +25,12 @@ def problems(routes: str) -> list[str]:
     return []
 
 
+def test_a_judge_may_speak_its_own() -> None:
+    assert (
+        problems("  default: {candidates: [gpt], confidence: {judge: claude, accept: 0.5}}\n") == []
+    )
+
+
 def test_one_protocol_a_route_is_fine() -> None:
     routes = "  default: {candidates: [gpt, azure]}\n  claude-x: {candidates: [claude]}\n"
     assert problems(routes) == []
