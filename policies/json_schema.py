@@ -1,47 +1,12 @@
 """The JSON schema of the whole configuration file, for editors (`check --json-schema`).
 
-`checks` and `routes` are described in full; the other rooms' sections by their keys. What
-only shows when words are seen together (names that do not exist, contradictions) is for
-`check` itself: a file that fits the schema may still be refused.
+`checks` and `routes` stand here, the other rooms' sections in section_schemas.py. What only shows
+when words are seen together (names that do not exist, contradictions) is for `check` itself: a
+file that fits the schema may still be refused.
 """
 
-from collections.abc import Sequence
-
-Schema = dict[str, object]
-
-_NUMBER = r"(\d+(\.\d+)?|\.\d+)"
-_DEFINITIONS: Schema = {
-    "duration": {
-        "type": "string",
-        "pattern": rf"^\s*{_NUMBER}\s*(us|ms|s|m|h|d)\s*$",
-        "examples": ["200ms", "1.5s"],
-    },
-    "money": {"type": "string", "pattern": rf"^\s*\$\s*{_NUMBER}\s*$", "examples": ["$0.004"]},
-    "share": {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*%\s*$", "examples": ["5%"]},
-    "change": {
-        "type": "string",
-        "pattern": rf"^\s*[+-]{_NUMBER}\s*(pp|%)\s*$",
-        "examples": ["+0.5pp", "+3%"],
-    },
-    "secret": {
-        "oneOf": [
-            {"type": "object", "required": [key], "properties": {key: {"type": "string"}}}
-            for key in ("env", "file")
-        ]
-    },
-    "text": {"type": ["string", "number", "boolean"]},
-    "names": {
-        "oneOf": [
-            {"$ref": "#/$defs/text"},
-            {
-                "type": "array",
-                "items": {"$ref": "#/$defs/text"},
-                "minItems": 1,
-                "uniqueItems": True,
-            },
-        ]
-    },
-}
+from .schema_parts import DEFINITIONS, QUANTILES, Schema, each, mapping, ref
+from .section_schemas import section_schemas
 
 
 def config_json_schema() -> Schema:
@@ -49,20 +14,10 @@ def config_json_schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "pointsman configuration",
-        "$defs": _DEFINITIONS,
-        **_mapping(
+        "$defs": DEFINITIONS,
+        **mapping(
             {
-                "listen": {"type": ["string", "object"]},
-                "admin": {"type": ["string", "object"]},
-                "capture": {"type": "object"},
-                "keys": _mapping({"file": {"type": "string"}}, required=["file"]),
-                "limits": {"type": "object"},
-                "alarms": _mapping(
-                    {"webhook": {"type": ["string", "object"]}, "token": _ref("secret")},
-                    required=["webhook"],
-                ),
-                "backends": {"type": "object", "additionalProperties": _backend()},
-                "passthrough": {"type": "array", "items": {"type": "object"}},
+                **section_schemas(),
                 "checks": {"type": "object", "additionalProperties": _check()},
                 "routes": {
                     "type": "object",
@@ -76,25 +31,8 @@ def config_json_schema() -> Schema:
     }
 
 
-def _backend() -> Schema:
-    """Loose: the adapters say the rest."""
-    return {
-        "type": "object",
-        "required": ["adapter"],
-        "properties": {
-            "adapter": {"type": "string"},
-            "base_url": {"type": "string"},
-            "model": {"type": "string"},
-            "api_key": _ref("secret"),
-            "price": {"type": "object"},
-            "expect": {"type": "object"},
-            "context": {"type": "integer", "minimum": 1},
-        },
-    }
-
-
 def _check() -> Schema:
-    return _mapping(
+    return mapping(
         {
             "at": {"type": "string", "pattern": "^(/.*)?$"},
             "schema": {"type": ["object", "boolean"]},
@@ -104,24 +42,22 @@ def _check() -> Schema:
 
 
 def _route() -> Schema:
-    return _mapping(
+    return mapping(
         {
-            "match": _mapping({"model": _ref("names"), "labels": _each(_ref("names"))}),
-            "candidates": _ref("names"),
+            "match": mapping({"model": ref("names"), "labels": each(ref("names"))}),
+            "candidates": ref("names"),
             "require": _require(),
             "prefer": {"enum": ["cheapest", "fastest", "surest", "weighted"]},
-            "weights": _mapping({"error": _ref("money"), "late": _ref("money")}),
+            "weights": mapping({"error": ref("money"), "late": ref("money")}),
             "if_none": {"enum": ["surest", "cheapest", "fastest", "reject"]},
             "confidence": _confidence(),
-            "checks": _ref("names"),
+            "checks": ref("names"),
             "escalate": _escalate(),
             "hold": {"oneOf": [{"enum": ["none", "all"]}, {"type": "integer", "minimum": 1}]},
-            "on_failure": _ref("names"),
-            "timeout": _mapping(
-                {key: _ref("duration") for key in ("total", "first_token", "idle")}
-            ),
-            "hedge": _mapping({"after": {"type": "string"}, "max_extra_cost": _ref("share")}),
-            "explore": _mapping({"share": _ref("share")}, required=["share"]),
+            "on_failure": ref("names"),
+            "timeout": mapping({key: ref("duration") for key in ("total", "first_token", "idle")}),
+            "hedge": mapping({"after": {"type": "string"}, "max_extra_cost": ref("share")}),
+            "explore": mapping({"share": ref("share")}, required=["share"]),
             "shadow": _shadow(),
             "canary": _canary(),
             "sticky": {"enum": ["none", "conversation"]},
@@ -134,26 +70,26 @@ def _route() -> Schema:
 
 
 def _require() -> Schema:
-    latency = _mapping({"of": {"enum": ["total", "first_token"]}})
-    return _mapping(
+    latency = mapping({"of": {"enum": ["total", "first_token"]}})
+    return mapping(
         {
-            "latency": {**latency, "patternProperties": _QUANTILES},
-            "error": _mapping(
+            "latency": {**latency, "patternProperties": QUANTILES},
+            "error": mapping(
                 {
-                    "max": _ref("share"),
-                    "confidence": _ref("share"),
+                    "max": ref("share"),
+                    "confidence": ref("share"),
                     "reference": {"type": "string"},
                 },
                 required=["max", "reference"],
             ),
-            "cost": _mapping({"max": _ref("money")}, required=["max"]),
+            "cost": mapping({"max": ref("money")}, required=["max"]),
         }
     )
 
 
 def _confidence() -> Schema:
     signal = {"enum": ["checks", "schema", "logprobs", "agreement"]}
-    return _mapping(
+    return mapping(
         {
             "from": {"oneOf": [signal, {"type": "array", "items": signal, "minItems": 1}]},
             "accept": {
@@ -169,32 +105,32 @@ def _confidence() -> Schema:
 
 
 def _escalate() -> Schema:
-    return _mapping(
+    return mapping(
         {
-            "to": _ref("names"),
+            "to": ref("names"),
             "max_steps": {"type": "integer", "minimum": 1, "maximum": 10},
-            "within": _ref("duration"),
+            "within": ref("duration"),
         },
         required=["to"],
     )
 
 
 def _shadow() -> Schema:
-    return _mapping(
-        {"backend": {"type": "string"}, "share": _ref("share"), "budget": _ref("money")},
+    return mapping(
+        {"backend": {"type": "string"}, "share": ref("share"), "budget": ref("money")},
         required=["backend", "share"],
     )
 
 
 def _canary() -> Schema:
-    keep_if = _mapping({"error": _ref("change"), "cost": _ref("change")})
-    return _mapping(
+    keep_if = mapping({"error": ref("change"), "cost": ref("change")})
+    return mapping(
         {
             "backend": {"type": "string"},
             "replaces": {"type": "string"},
-            "share": _ref("share"),
-            "stages": {"type": "array", "items": {"anyOf": [{"const": "shadow"}, _ref("share")]}},
-            "keep_if": {**keep_if, "patternProperties": _QUANTILES, "minProperties": 1},
+            "share": ref("share"),
+            "stages": {"type": "array", "items": {"anyOf": [{"const": "shadow"}, ref("share")]}},
+            "keep_if": {**keep_if, "patternProperties": QUANTILES, "minProperties": 1},
             "min_samples": {"type": "integer", "minimum": 1},
             "then": {"enum": ["promote", "hold"]},
         },
@@ -203,45 +139,23 @@ def _canary() -> Schema:
 
 
 def _probe() -> Schema:
-    number, text = {"type": "number", "minimum": 0}, _ref("text")
+    number, text = {"type": "number", "minimum": 0}, ref("text")
     world = {
         "certified": {"type": "boolean"},
-        "tokens": _each(number),
-        "latency": _each(_ref("duration")),
-        "first_token": _each(_ref("duration")),
-        "in_flight": _each({"type": "integer", "minimum": 0}),
-        "unavailable": _ref("names"),
+        "tokens": each(number),
+        "latency": each(ref("duration")),
+        "first_token": each(ref("duration")),
+        "in_flight": each({"type": "integer", "minimum": 0}),
+        "unavailable": ref("names"),
     }
-    return _mapping(
+    return mapping(
         {
             "prompt": text,
             "model": text,
-            "labels": _each(text),
+            "labels": each(text),
             "max_tokens": {"type": "integer", "minimum": 1},
-            "world": _mapping(world),
-            "expect": _mapping({"backend": text, "rejected": {"type": "boolean"}}),
+            "world": mapping(world),
+            "expect": mapping({"backend": text, "rejected": {"type": "boolean"}}),
         },
         required=["prompt", "expect"],
     )
-
-
-_QUANTILES: Schema = {r"^p\d{1,2}(\.\d+)?$": {"$ref": "#/$defs/duration"}}
-
-
-def _mapping(properties: Schema, required: Sequence[str] = ()) -> Schema:
-    """A mapping of these keys and no others."""
-    schema: Schema = {
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
-    }
-    return {**schema, "required": list(required)} if required else schema
-
-
-def _each(value: object) -> Schema:
-    """A mapping of free names."""
-    return {"type": "object", "additionalProperties": value}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
