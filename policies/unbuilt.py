@@ -11,7 +11,6 @@ UNBUILT = frozenset(
         "require.error",
         "accept: calibrated",
         "hold: tokens",
-        "canary",
         "sticky: conversation",
         "redact: true",
     }

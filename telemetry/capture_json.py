@@ -45,6 +45,7 @@ def capture_json(row: sqlite3.Row, attempts: Sequence[sqlite3.Row], *, bodies: b
         "cost_usd": row["cost_usd"],
         "confidence": row["confidence"],
         "escalated": _boolean(row["escalated"]),
+        "canary": row["canary"],
         "simulated": _boolean(row["simulated"]),
         "first_token_ms": milliseconds(row["ttft_us"]),
         "total_ms": milliseconds(row["total_us"]),

@@ -44,6 +44,7 @@ UNTESTED: dict[str, str] = {
     "telemetry/journal_counters.py": "types alone; test_journal.py makes and reads them",
     "policies/asked.py": "types alone; test_features.py makes and reads them",
     "adapters/edits.py": "types alone; test_target.py makes and reads them",
+    "telemetry/cursor.py": "types alone; test_evidence.py makes and reads them",
 }
 
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))

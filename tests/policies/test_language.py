@@ -58,10 +58,12 @@ def test_words_ahead_of_their_time_are_warned_about_where_they_stand():
         warning.partition("effect: ")[2].partition(" (")[0] for warning in warnings_of(EXAMPLE)
     ]
     assert sorted(words) == [
-        "accept: calibrated", "canary",
-        "require.error", "sticky: conversation",
+        "accept: calibrated", "require.error",
+        "sticky: conversation",
     ]  # fmt: skip
-    assert "23:5: accepted, not yet in effect: canary (policy.yaml:23)" in warnings_of(EXAMPLE)
+    assert "24:5: accepted, not yet in effect: sticky: conversation (policy.yaml:24)" in warnings_of(
+        EXAMPLE
+    )
 
 
 def test_all_faults_are_found_in_one_run():

@@ -6,12 +6,13 @@ AT = Position("config.yaml", 7, 3)
 
 
 def test_word_without_effect_is_warned_about_with_its_line():
-    findings = Findings()
-    note_use(findings, AT, "canary")
-    assert [str(warning) for warning in findings.warnings] == [
-        "config.yaml:7:3: accepted, not yet in effect: canary (config.yaml:7)"
-    ]
-    assert not findings.errors
+    for word in UNBUILT:
+        findings = Findings()
+        note_use(findings, AT, word)
+        assert [str(warning) for warning in findings.warnings] == [
+            f"config.yaml:7:3: accepted, not yet in effect: {word} (config.yaml:7)"
+        ]
+        assert not findings.errors
 
 
 def test_word_in_effect_passes():
