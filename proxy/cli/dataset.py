@@ -247,7 +247,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+        place = error.filename or "the data set cannot be written"
+        raise click.ClickException(f"{place}: {error.strerror}; nothing was made") from None
 
 
 def show_report(report: "DatasetReport") -> None:

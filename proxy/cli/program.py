@@ -65,6 +65,15 @@ class LazyGroup(click.Group):
         except PointsmanError as error:
             click.echo(f"pointsman: {error}", err=True)
             ctx.exit(1)
+        except _store_refuses() as error:
+            click.echo(f"pointsman: the store: {error} (is the disk full, or read-only?)", err=True)
+            ctx.exit(1)
+
+
+def _store_refuses() -> type[Exception]:
+    """What SQLite raises on a full disk; loaded when something was raised, for `serve` never."""
+    operational_error: type[Exception] = importlib.import_module("sqlite3").OperationalError
+    return operational_error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,5 +1,6 @@
 """The program as a whole: every command has help with an example, errors have their codes."""
 
+import sqlite3
 import subprocess
 import sys
 import time
@@ -61,6 +62,18 @@ def test_a_bad_config_is_exit_code_2_and_its_lines(word: str, tmp_path: Path) ->
 def test_wrong_usage_is_exit_code_2() -> None:
     for words in (["serve", "--workers", "many"], ["nothing"], ["key", "create"]):
         assert CliRunner().invoke(cli, words).exit_code == 2
+
+
+def test_a_store_that_cannot_be_used_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(click.Group, "invoke", full)
+    result = CliRunner().invoke(cli, ["verify"])
+    assert result.exit_code == 1
+    assert result.output == (
+        "pointsman: the store: disk I/O error (is the disk full, or read-only?)\n"
+    )
 
 
 def test_the_module_runs_as_the_program() -> None:
