@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.kinds.openai import costly_member
 from adapters.parameters import (
     COSTLY,
     NO_RULES,
@@ -14,7 +15,6 @@ from adapters.parameters import (
     Parameters,
     adapted,
     decode_parameters,
-    refused,
 )
 from pointsman.decoding import Findings, Section
 from pointsman.document import parse
@@ -69,15 +69,15 @@ def test_nothing_but_the_named_members_changes(members: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", COSTLY)
 def test_what_nobody_allowed_is_found(name: str) -> None:
-    assert refused(b'{"model":"m","%b":null}' % name.encode(), COSTLY) == name
+    assert costly_member(b'{"model":"m","%b":null}' % name.encode(), COSTLY) == name
     hidden = name[:1] + f"\\u{ord(name[1]):04x}" + name[2:]
-    assert refused(b'{"model":"m","%b":1}' % hidden.encode(), COSTLY) == name
-    assert refused(b'{"model":"m","%b":1}' % name.encode(), ()) is None
+    assert costly_member(b'{"model":"m","%b":1}' % hidden.encode(), COSTLY) == name
+    assert costly_member(b'{"model":"m","%b":1}' % name.encode(), ()) is None
 
 
 @pytest.mark.parametrize("body", [b'{"a":{"priority":1}}', b'{"a":"\\"priority\\":1"}', b"[", b"5"])
 def test_other_bodies_are_let_through(body: bytes) -> None:
-    assert refused(body, COSTLY) is None
+    assert costly_member(body, COSTLY) is None
 
 
 def decoded(text: str, **options: Any) -> tuple[Parameters, Findings]:
@@ -98,7 +98,6 @@ def test_the_names_come_from_the_configuration() -> None:
 def test_what_is_not_said_stays_as_it_was() -> None:
     parameters, _ = decoded("parameters: {drop: []}", default=REASONING)
     assert parameters == Parameters(REASONING.rename, ())
-    assert not Parameters().moves
     assert decoded("{}")[0] == NO_RULES
 
 

@@ -14,7 +14,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from policies.learned import Learned
 from policies.lock import Lock, RouteLock, route_digest, write_lock
-from proxy import exchange, server
+from proxy import deciding, server
 from proxy.heads import RequestHead
 from proxy.keys import create_key, revoke_key
 from proxy.locked import with_lock
@@ -365,7 +365,7 @@ def test_a_defect_of_ours_costs_one_request_only(
         plane.client() as client,
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(exchange, "decide", fails)
+            patched.setattr(deciding, "decide", fails)
             answer = client.ask(ASKED)
         assert answer.code == (500, "server_error", "internal_error")
         assert client.ask(ASKED).status == 200

@@ -1,8 +1,7 @@
 """A request in Anthropic's protocol: the model spliced in, the headers its own."""
 
+from dataclasses import replace
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from adapters.backend import Backend
 from adapters.declared import load_backends
