@@ -69,6 +69,11 @@ class AnswerReader:
         return "".join(self._text) if self._text else None
 
     @property
+    def tokens_seen(self) -> int:
+        """Tokens of the first choice so far; by its pieces where no logprobs tell them apart."""
+        return max(len(self._text), len(self._logprobs))
+
+    @property
     def token_logprobs(self) -> tuple[float, ...] | None:
         """The first choice's token logprobs; None where none came."""
         return tuple(self._logprobs) if self._logprobs else None

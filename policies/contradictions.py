@@ -15,6 +15,7 @@ def report_contradictions(route: Route, section: Section, names: Names) -> None:
     _report_preference(route, section)
     _report_confidence(route, section, names)
     _report_escalation(route, section)
+    _report_holding(route, section)
     _report_failure(route, section)
     _report_shadow(route, section, names)
 
@@ -81,6 +82,27 @@ def _report_escalation(route: Route, section: Section) -> None:
     if route.hold == "none":
         findings.warn(
             section.at_key("hold"), "hold: none: a stream is gone before it can be escalated"
+        )
+
+
+def _report_holding(route: Route, section: Section) -> None:
+    findings, rule, latency = section.findings, route.confidence, route.require.latency
+    at = section.at_key("hold" if "hold" in section else "escalate")
+    if route.hold == "all" and latency is not None and latency.of == "first_token":
+        findings.warn(
+            at,
+            "hold: all meets latency of: first_token: of a stream nothing is shown before all of it"
+            " is there; write hold: 20, or of: total",
+        )
+    if isinstance(route.hold, int) and rule is None:
+        findings.warn(at, "hold: tokens wait for a confidence, but the route has none")
+    elif isinstance(route.hold, int) and rule is not None and "logprobs" not in rule.signals:
+        findings.warn(at, "hold: of the first tokens only logprobs tell; confidence.from has none")
+    asks = rule is not None and (rule.agree_with is not None or rule.judge is not None)
+    if asks and route.hold != "all":
+        findings.warn(
+            section.at_key("confidence"),
+            "agree_with and judge see whole answers: of streams only those under hold: all",
         )
 
 

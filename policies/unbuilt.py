@@ -10,7 +10,6 @@ UNBUILT = frozenset(
     {
         "require.error",
         "accept: calibrated",
-        "hold: tokens",
         "sticky: conversation",
         "redact: true",
     }

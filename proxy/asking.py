@@ -8,6 +8,7 @@ from adapters.edits import Wanted
 from policies.judge_question import judge_body
 from policies.step import AsideKind, OutcomeKind
 
+from . import holding
 from .attempt import Attempt
 from .endpoints import CHAT, MESSAGES
 from .owner import Owner
@@ -54,7 +55,7 @@ def make_attempt(
     keeps_text = not (route.confidence is None and route.shadow is None and route.canary is None)
     model = target.backend.model if features.model is None else features.model  # none put in
     wanted = Wanted(model, features.is_stream, includes_usage, wants_logprobs)
-    return Attempt(
+    attempt = Attempt(
         exchange if owner is None else owner,
         target,
         target.prepare(
@@ -66,9 +67,12 @@ def make_attempt(
         ),
         endpoint.make_reader(features.choices, keeps_text),
         kind=kind,
-        is_held=route.hold != "none" or owner is not None,
+        is_held=owner is not None or holding.is_held(route),
         loop=exchange.plane.loop,
     )
+    if route.hold != "none" and features.is_stream and owner is None:
+        holding.watch(exchange, attempt)
+    return attempt
 
 
 def make_judge(exchange: "Exchange", name: str, about: Attempt, *, owner: Owner) -> Attempt | None:

@@ -96,3 +96,41 @@ def test_a_shadow_without_a_price_has_no_budget():
     assert "the price of 'free' is not known; no budget can be held" in warning
     (error,) = errors_of(text_of(words.replace("1%", "1%, budget: $5")), UNPRICED)
     assert "the price of 'free' is not known; give it a price:" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "warning"),
+    [
+        (
+            "require: {latency: {p90: 1s, of: first_token}}, escalate: {to: gpt-4}",
+            "hold: all meets latency of: first_token: of a stream nothing is shown before all of it"
+            " is there; write hold: 20, or of: total",
+        ),
+        ("hold: 20", "hold: tokens wait for a confidence, but the route has none"),
+        (
+            "hold: 20, confidence: {from: schema}",
+            "hold: of the first tokens only logprobs tell; confidence.from has none",
+        ),
+        (
+            "confidence: {judge: gpt-4}",
+            "agree_with and judge see whole answers: of streams only those under hold: all",
+        ),
+    ],
+)
+def test_warns_of_what_waits_for_nothing(words, warning):
+    text = f"routes:\n  r: {{candidates: local, {words}}}\n  default: {{candidates: [gpt-4]}}"
+    assert warning in [told.partition(": ")[2] for told in warnings_of(text)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "require: {latency: {p90: 1s, of: total}}, escalate: {to: gpt-4}",
+        "require: {latency: {p90: 1s, of: first_token}}, escalate: {to: gpt-4}, hold: 20,"
+        " confidence: {from: logprobs}",
+        "confidence: {judge: gpt-4}, hold: all",
+    ],
+)
+def test_says_nothing_of_what_waits_for_something(words):
+    text = f"routes:\n  r: {{candidates: local, {words}}}\n  default: {{candidates: [gpt-4]}}"
+    assert warnings_of(text) == []

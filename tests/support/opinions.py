@@ -29,9 +29,13 @@ def streams(text: str, *, after_s: float = 0.0) -> Script:
     return [request, *wait, stream_answer(*events, *end), until_closed]
 
 
+def _of_each_connection(script: Script | tuple[Script, ...]) -> tuple[Script, ...]:
+    return script if isinstance(script, tuple) else (script,)
+
+
 @contextmanager
 def serving_all(
-    directory: Path, route: str, scripts: Mapping[str, Script], more: str = ""
+    directory: Path, route: str, scripts: Mapping[str, Script | tuple[Script, ...]], more: str = ""
 ) -> Iterator[tuple[dict[str, ScriptedUpstream], Plane]]:
     """A plane with one scripted backend a name; `route` are the default route's members.
 
@@ -39,7 +43,8 @@ def serving_all(
     """
     with ExitStack() as stack:
         upstreams = {
-            name: stack.enter_context(ScriptedUpstream(script)) for name, script in scripts.items()
+            name: stack.enter_context(ScriptedUpstream(*_of_each_connection(script)))
+            for name, script in scripts.items()
         }
         declared = {
             name: f"adapter: openai, base_url: '{one.base_url}', model: m-{name},"
