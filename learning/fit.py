@@ -59,14 +59,15 @@ def prompt_example(text: str, task: str) -> Example:
     return Example((tokens,), shape_of(text, tokens), task)
 
 
-def fit_model(examples: Sequence[Example], outcomes: Outcomes) -> TextModel:
+def fit_model(examples: Sequence[Example], outcomes: Outcomes, *, signals: int = 0) -> TextModel:
     """Fit one head per backend. An outcome is 1, 0, or None where there is no label.
 
+    The last `signals` numbers are known to tell much, and are hardly held back by the penalty.
     Raises ValueError where there is nothing to fit.
     """
     if not examples or not outcomes:
         raise ValueError("no labelled requests to fit")
-    design = _Design(examples)
+    design = _Design(examples, signals)
     fitted = [_fit_head(design, labels) for labels in outcomes.values()]
     heads = [
         _export(name, design, weights, bias)
@@ -124,14 +125,16 @@ def _matrix(found: Sequence[set[int]], index: Mapping[int, int], rarity: Sequenc
 class _Design:
     """All features of all examples as one sparse matrix: texts, numbers, tasks."""
 
-    def __init__(self, examples: Sequence[Example]) -> None:
+    def __init__(self, examples: Sequence[Example], signals: int = 0) -> None:
         self.texts = [
             _Text([example.texts[position] for example in examples])
             for position in range(len(examples[0].texts))
         ]
         numbers = np.array([example.numbers for example in examples], float)
         self.middle = numbers.mean(axis=0)
-        self.factor = NUMBER_SCALE / np.where(numbers.std(axis=0) > 0, numbers.std(axis=0), np.inf)
+        scale = np.full(numbers.shape[1], NUMBER_SCALE)
+        scale[numbers.shape[1] - signals :] = 1.0
+        self.factor = scale / np.where(numbers.std(axis=0) > 0, numbers.std(axis=0), np.inf)
         self.tasks = sorted({example.task for example in examples})
         column = {task: place for place, task in enumerate(self.tasks)}
         places = [column[example.task] for example in examples]

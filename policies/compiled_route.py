@@ -51,6 +51,8 @@ class CompiledRoute(msgspec.Struct, frozen=True):
     """Of `on_failure` and no candidates: taken where every candidate is out of order."""
     machines: tuple[str, ...] = ()
     """Candidates priced by the hour: what one request costs there depends on the load."""
+    weighs_chances: bool = False
+    """A request's own chances of an acceptable answer can change the choice."""
     hedge_after: tuple[LatencyQuestion, LatencyQuestion] | None = None
     """When a second attempt is due: by the first token, and by the whole answer."""
 
@@ -83,8 +85,17 @@ def compile_route(route: Route, backends: Mapping[str, BackendFacts]) -> Compile
         plans={name: _plan(route, name) for name in (*names, *fallbacks)},
         fallbacks=tuple(CompiledCandidate(name, backends[name], False) for name in fallbacks),
         machines=tuple(name for name in names if _is_machine(backends[name])),
+        weighs_chances=_weighs_chances(route),
         hedge_after=_hedge_after(route.hedge),
     )
+
+
+def _weighs_chances(route: Route) -> bool:
+    """`if_none: surest` keeps to the operator's order."""
+    if route.require.error is not None and route.require.error.gain is not None:
+        return True
+    weights = route.weights
+    return route.prefer == "surest" or (weights is not None and weights.error_usd > 0)
 
 
 def _is_machine(facts: BackendFacts) -> bool:

@@ -24,37 +24,14 @@ from .compiled_route import (
 )
 from .decision import Candidate, Choice, Decision, World
 from .explore import explore
+from .gain import gain_over, send_to_reference
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
 from .policy import Policy
-from .prediction import Prediction
-from .words import CostLimit, Preference, Route, Weights
-
-_WEIGHING: tuple[Preference, ...] = ("surest", "weighted")
-"""What a request's own chances can change; `if_none: surest` keeps to the operator's order."""
+from .view import View
+from .words import CostLimit, ErrorLimit, Preference, Route, Weights
 
 CHOICES_MAX = 4096
 """Kinds of request whose choice is kept; about 1 KB each."""
-
-
-class _View:
-    """One candidate while the decision is being made."""
-
-    __slots__ = ("acceptable", "backend", "cost_usd", "failure", "prediction", "rank_usd")
-
-    def __init__(
-        self,
-        backend: str,
-        prediction: Prediction,
-        rank_usd: float | None,
-        acceptable: float | None,
-    ) -> None:
-        self.backend = backend
-        self.acceptable = acceptable
-        self.prediction = prediction
-        self.rank_usd = rank_usd
-        """Of prior tokens where nothing else is known."""
-        self.cost_usd = rank_usd if prediction.cost.is_known else None
-        self.failure: str | None = None
 
 
 def decide(
@@ -84,7 +61,7 @@ def decide(
     is_certified = match.route.name in world.certified
     key = (compiled.question, features.task, prompt_bytes, limit, loads, is_certified)
     kept = world.learned.choices
-    is_weighed = bool(acceptable) and match.route.prefer in _WEIGHING
+    is_weighed = bool(acceptable) and compiled.weighs_chances
     is_kept = not is_weighed
     if is_kept and world.unavailable:
         is_kept = not _is_touched(compiled, world.unavailable)
@@ -199,7 +176,7 @@ def _choice(
     if world.unavailable:
         needed = route.require.error.reference if is_uncertified and route.require.error else None
         fallback = _fallback(compiled, needed, world)
-    chosen: _View | None
+    chosen: View | None
     if fallback is not None:
         chosen = _predict(fallback, inquiry, world, prompt_bytes, acceptable)
         _name_failures(views, world.unavailable)
@@ -211,6 +188,12 @@ def _choice(
         available = _available(views, world.unavailable)
         _hold_against_limits(compiled, route.require.cost, available)
         chosen, reason = _choose(route, compiled, available)
+        error = route.require.error
+        if chosen is not None and error is not None and error.gain is not None:
+            sure = _of_reference(error, compiled, views, inquiry, world, prompt_bytes, acceptable)
+            found = gain_over(chosen, sure)
+            if chosen is not sure and (found is None or found >= error.gain):
+                chosen, reason = send_to_reference(sure, views, found, least=error.gain)
     return Choice(
         chosen.backend if chosen is not None else None,
         reason,
@@ -225,7 +208,7 @@ def _predict(
     world: World,
     prompt_bytes: int,
     acceptable: Mapping[str, float],
-) -> _View:
+) -> View:
     prediction = world.learned.predict(candidate.facts, inquiry)
     cost = prediction.cost
     usd = cost.fixed_usd
@@ -233,7 +216,7 @@ def _predict(
         usd += cost.per_byte_usd * prompt_bytes
         if cost.is_machine:
             usd /= 1 + world.in_flight.get(candidate.backend, 0)
-    return _View(candidate.backend, prediction, usd, _chance(acceptable, candidate.backend))
+    return View(candidate.backend, prediction, usd, _chance(acceptable, candidate.backend))
 
 
 def _fallback(
@@ -254,7 +237,7 @@ def _fallback(
     return None
 
 
-def _available(views: list[_View], unavailable: Mapping[str, str]) -> list[_View]:
+def _available(views: list[View], unavailable: Mapping[str, str]) -> list[View]:
     """Those not out of order; all of them where that would leave none."""
     if not unavailable:
         return views
@@ -265,14 +248,14 @@ def _available(views: list[_View], unavailable: Mapping[str, str]) -> list[_View
     return available
 
 
-def _name_failures(views: list[_View], unavailable: Mapping[str, str]) -> None:
+def _name_failures(views: list[View], unavailable: Mapping[str, str]) -> None:
     for view in views:
         if view.backend in unavailable:
             view.failure = f"unavailable: {unavailable[view.backend]}"
 
 
 def _hold_against_limits(
-    compiled: CompiledRoute, cost: CostLimit | None, views: list[_View]
+    compiled: CompiledRoute, cost: CostLimit | None, views: list[View]
 ) -> None:
     """Name each view's first failure. What is unknown fails nothing."""
     quantile = compiled.question.quantile
@@ -287,8 +270,8 @@ def _hold_against_limits(
 
 
 def _choose(
-    route: Route, compiled: CompiledRoute, available: list[_View]
-) -> tuple[_View | None, str]:
+    route: Route, compiled: CompiledRoute, available: list[View]
+) -> tuple[View | None, str]:
     """The one taken under `prefer`, else under `if_none`, and why."""
     count = len(available)
     eligible = [view for view in available if view.failure is None]
@@ -302,7 +285,7 @@ def _choose(
     return chosen, f"{missed}: {route.if_none} taken"
 
 
-def _take_reference(route: Route, views: list[_View], void: str | None) -> tuple[_View, str]:
+def _take_reference(route: Route, views: list[View], void: str | None) -> tuple[View, str]:
     """While nothing is certified, the reference answers everything."""
     limit = route.require.error
     assert limit is not None  # the caller looked
@@ -315,9 +298,28 @@ def _take_reference(route: Route, views: list[_View], void: str | None) -> tuple
     return chosen, f"no certified lock for {promise}{why}: reference {limit.reference}"
 
 
+def _of_reference(
+    limit: ErrorLimit,
+    compiled: CompiledRoute,
+    views: list[View],
+    inquiry: Inquiry,
+    world: World,
+    prompt_bytes: int,
+    acceptable: Mapping[str, float],
+) -> View:
+    """The reference as it stands among the candidates, or beside them."""
+    for view in views:
+        if view.backend == limit.reference:
+            return view
+    for candidate in compiled.candidates:
+        if candidate.backend == limit.reference:
+            return _predict(candidate, inquiry, world, prompt_bytes, acceptable)
+    raise LookupError(limit.reference)  # compile_route put it there
+
+
 def _best(
-    prefer: Preference, compiled: CompiledRoute, views: list[_View], weights: Weights | None
-) -> _View:
+    prefer: Preference, compiled: CompiledRoute, views: list[View], weights: Weights | None
+) -> View:
     """The best of `views`; the route's order breaks ties, unknown comes last."""
     if len(views) == 1:
         return views[0]
@@ -330,7 +332,7 @@ def _best(
     return min(views, key=_rank_cost)
 
 
-def _surest(compiled: CompiledRoute, views: list[_View]) -> _View:
+def _surest(compiled: CompiledRoute, views: list[View]) -> View:
     """The one most likely acceptable where that is known of all, else in the operator's order."""
     chances = [view.acceptable for view in views if view.acceptable is not None]
     if len(chances) == len(views):
@@ -342,16 +344,16 @@ def _surest(compiled: CompiledRoute, views: list[_View]) -> _View:
     return max(views, key=lambda view: -1.0 if view.rank_usd is None else view.rank_usd)
 
 
-def _rank_latency(view: _View) -> float:
+def _rank_latency(view: View) -> float:
     rank_s = view.prediction.latency.rank_s
     return math.inf if rank_s is None else rank_s
 
 
-def _rank_cost(view: _View) -> float:
+def _rank_cost(view: View) -> float:
     return math.inf if view.rank_usd is None else view.rank_usd
 
 
-def _rank_weighted(weights: Weights, view: _View) -> float:
+def _rank_weighted(weights: Weights, view: View) -> float:
     """Dollars of the call and of what may go wrong. What is unknown adds nothing: to all alike
     while nothing is known of any, and to one that is not yet known it gives a first chance.
     """
@@ -362,7 +364,7 @@ def _rank_weighted(weights: Weights, view: _View) -> float:
     return _rank_cost(view) + worth_usd
 
 
-def _candidate(view: _View, is_chosen: bool) -> Candidate:
+def _candidate(view: View, is_chosen: bool) -> Candidate:
     prediction = view.prediction
     latency = prediction.latency
     return Candidate(

@@ -19,6 +19,9 @@ from .text_model import TextModel
 
 SIGNAL_NAMES = ("is_judged", "confidence", "has_logprobs", "logprob_mean", "logprob_min")
 GIVEN_NAMES = (*ANSWER_NAMES, *SIGNAL_NAMES)
+PROMPT_BYTES_MAX = 1 << 18
+"""Of a request's messages. Of a longer one no words are read, by the fit and when serving: taking
+its texts out would stop all other requests for milliseconds."""
 UNTOLD = 0.5  # between right and wrong; its flag says that it is no measurement
 
 

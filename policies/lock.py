@@ -29,7 +29,8 @@ class RouteLock(msgspec.Struct, frozen=True):
     """One route's promise and its proof."""
 
     accept: float | None
-    """Answers whose confidence reaches it are accepted; None: the reference answers everything."""
+    """Answers whose confidence reaches it are accepted. None and no `gain`: the reference
+    answers everything."""
     max: float
     confidence: float
     reference: str
@@ -44,6 +45,8 @@ class RouteLock(msgspec.Struct, frozen=True):
     model: str = ""
     """Digest of the fitted model whose confidences were used; empty: none."""
     made_us: int = 0
+    gain: float | None = None
+    """Requests that the reference is likelier by this to answer well go to it at once."""
 
 
 class Lock(msgspec.Struct, frozen=True):
@@ -65,6 +68,10 @@ class Promises(msgspec.Struct, frozen=True):
     void: dict[str, str] = {}
     """Why the other routes with `require.error` are left to their reference, and why promises
     of routes that are gone are none."""
+
+
+NO_LOCK = Lock()
+NO_PROMISES = Promises(())
 
 
 def read_lock(data: bytes) -> Lock:
@@ -124,8 +131,9 @@ def apply_lock(
     """What holds of a lock. Done once, when a configuration is loaded.
 
     `model` is the digest of the fitted models; `suspended` says of which routes the promise was
-    found broken, and how: there the former one counts, where there is one that holds. A route whose proof says that the reference answers everything is not certified: that
-    is what happens without a proof too.
+    found broken, and how: there the former one counts, where there is one that holds. A route
+    whose proof says that the reference answers everything is not certified: that is what happens
+    without a proof too.
     """
     known = {route.name for route in routes}
     void = {name: NO_SUCH_ROUTE for name in lock.routes if name not in known}
@@ -160,7 +168,7 @@ def _promise(
         if proof is None:
             return broken
     reason = void_reason(proof, route, backends, model=model)
-    if reason is None and proof.accept is None:
+    if reason is None and proof.accept is None and proof.gain is None:
         reason = REFERENCE_ALONE
     if reason is None:
         return proof
@@ -169,9 +177,10 @@ def _promise(
 
 def _with_proof(route: Route, proof: RouteLock) -> Route:
     """The route with what was proved of it in place of what was to be proved."""
-    rule, accept = route.confidence, proof.accept
-    assert accept is not None  # else it would not be certified
-    if rule is None:
-        return route
-    rule = msgspec.structs.replace(rule, accept=accept, model=proof.model)
-    return msgspec.structs.replace(route, confidence=rule)
+    require, rule = route.require, route.confidence
+    if proof.gain is not None and require.error is not None:
+        error = msgspec.structs.replace(require.error, gain=proof.gain)
+        require = msgspec.structs.replace(require, error=error)
+    if proof.accept is not None and rule is not None:
+        rule = msgspec.structs.replace(rule, accept=proof.accept, model=proof.model)
+    return msgspec.structs.replace(route, require=require, confidence=rule)

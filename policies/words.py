@@ -52,6 +52,9 @@ class ErrorLimit(msgspec.Struct, frozen=True):
     max: float
     confidence: float
     reference: str
+    gain: float | None = None
+    """Set by a certified lock: requests that the reference is likelier by this to answer well
+    go to it at once, and so do those of which nothing is known."""
 
 
 class CostLimit(msgspec.Struct, frozen=True):

@@ -27,6 +27,8 @@ class Active(msgspec.Struct, frozen=True):
     """Digests only; None where no key is asked for."""
     lock_text: str | None = None
     """What is promised, and its proof; None where nothing is."""
+    model: str = ""
+    """Digest of the fitted models that were there with it."""
 
 
 def write_active(directory: Path, active: Active) -> None:

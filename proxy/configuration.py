@@ -21,7 +21,7 @@ from pointsman.errors import ConfigError, Problem
 from policies.facts import BackendFacts, Expect
 from policies.fitted_store import DIGEST_BYTES, digest_in
 from policies.language import Policy, load_policy
-from policies.lock import Lock, Promises
+from policies.lock import NO_LOCK, NO_PROMISES, Lock, Promises
 from telemetry.config import CaptureConfig, load_capture
 from telemetry.fitted_file import start_of_fitted
 
@@ -65,10 +65,10 @@ class Configuration:
     passthrough: tuple[Passthrough, ...]
     warnings: tuple[Problem, ...]
     written: Policy
-    lock: Lock = Lock()
+    lock: Lock = NO_LOCK
     model: str = ""
     """Digest of what was fitted last; see policies/fitted.py."""
-    promises: Promises = Promises(())
+    promises: Promises = NO_PROMISES
 
     @property
     def simulated(self) -> dict[str, Backend]:

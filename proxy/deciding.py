@@ -12,6 +12,7 @@ from adapters.splice import refuse_twice
 from policies.compiled_route import RouteMatch
 from policies.decide import decide
 from policies.decision import Decision
+from policies.fitted import PROMPT_BYTES_MAX
 from policies.narrowing import interchangeable, pinned
 
 from .errors import Shape
@@ -50,7 +51,27 @@ def decision_of(exchange: "Exchange", match: RouteMatch) -> Decision:
         exchange.plane.world,
         decision_id=exchange.id,
         seed=exchange.ts_us,
+        acceptable=chances_of(exchange) if match.compiled.weighs_chances else None,
     )
+
+
+def chances_of(exchange: "Exchange") -> dict[str, float] | None:
+    """P(acceptable answer) per backend, from the words of the request."""
+    features, endpoint, fitted = exchange.features, exchange.endpoint, exchange.plane.fitted
+    assert features is not None
+    assert endpoint is not None
+    if fitted.prompts is None or not endpoint.is_judged:
+        return None
+    return fitted.acceptable(asked_text(exchange), features.task)
+
+
+def asked_text(exchange: "Exchange") -> str:
+    """What is asked, as fitted models read it."""
+    assert exchange.features is not None
+    assert exchange.endpoint is not None
+    if exchange.features.prompt_bytes > PROMPT_BYTES_MAX:
+        return ""
+    return exchange.endpoint.prompt_text(exchange.request)
 
 
 def pinned_to(

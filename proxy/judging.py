@@ -1,13 +1,19 @@
-"""How far a whole answer is trusted: what was read of it, given to the policies."""
+"""How far a whole answer is trusted: what was read of it, given to the policies.
+
+Where a promise was proved with a fitted model, the model says what that comes to: how likely the
+answer is right. What the rules refuse outright it does not bring back.
+"""
 
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from policies.confidence import Answer, Confidence, judge
+from policies.fitted import Given, logprob_summary
 from policies.step import Ask, Outcome
 from policies.steps import next_step
 
 from .attempt import Attempt
+from .deciding import asked_text
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -43,6 +49,8 @@ def judge_answer(
         judged=judged,
     )
     attempt.confidence = attempt.raw_confidence = found.value
+    if route.confidence.model and attempt.raw_confidence != 0.0:
+        attempt.confidence = _trust(exchange, attempt, _answer(attempt), route.confidence.model)
     return found
 
 
@@ -64,3 +72,18 @@ def would_escalate(exchange: "Exchange", attempt: Attempt) -> bool:
 def _answer(attempt: Attempt) -> Answer:
     reader = attempt.reader
     return Answer(reader.text, reader.finish_reason, reader.token_logprobs, reader.has_tool_calls)
+
+
+def _trust(exchange: "Exchange", attempt: Attempt, answer: Answer, model: str) -> float | None:
+    """P(right) as the model of the promise has it; None once that is not the one at hand."""
+    fitted, features = exchange.plane.fitted, exchange.features
+    assert features is not None
+    if fitted.digest != model:
+        return None
+    given = Given(
+        asked_text(exchange),
+        answer.text or "",
+        attempt.raw_confidence,
+        *logprob_summary(answer.token_logprobs),
+    )
+    return fitted.trust(attempt.backend.name, given, features.task)

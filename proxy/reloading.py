@@ -1,9 +1,9 @@
 """A new configuration: build, validate, keep, swap in every worker; or change nothing.
 
-Asked for by SIGHUP, by `POST /reload`, or by the file (or `keys.yaml`, or the lock beside it)
-looking different; an editor that saves by rename shows as a new inode. One reload runs at a
-time. What a running process cannot change (addresses, the data directory, how durably it
-writes) is refused, and so is a file whose probes fail.
+Asked for by SIGHUP, by `POST /reload`, or by the file (or `keys.yaml`, the lock beside it, the
+fitted models) looking different; an editor that saves by rename shows as a new inode. One reload
+runs at a time. What a running process cannot change (addresses, the data directory, how durably
+it writes) is refused, and so is a file whose probes fail.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import msgspec
 from pointsman.document import MapNode, Position, parse
 from pointsman.errors import ConfigError, Problem
 from policies.probes import run_probes
+from telemetry.fitted_file import fitted_path
 from telemetry.logs import log
 
 from .active import Active, build_active, write_active
@@ -116,6 +117,7 @@ class Reloader:
             text=fresh.text,
             keys_text=keys_text_of(fresh),
             lock_text=read_lock_text(fresh.file),
+            model=fresh.model,
         )
         return build_current(active, self.environment)
 
@@ -150,6 +152,7 @@ class Reloader:
             signature(configuration.file),
             signature(keys_file) if keys_file else None,
             signature(lock_path(configuration.file)),
+            signature(fitted_path(configuration.capture.directory)),
         )
 
     def _differs_from_active(self) -> bool:
@@ -159,6 +162,7 @@ class Reloader:
             active = self.current.active
             is_same = configuration.file.read_text("utf-8") == configuration.text
             is_same = is_same and read_lock_text(configuration.file) == active.lock_text
+            is_same = is_same and configuration.model == active.model
             return not is_same or keys_text_of(configuration) != active.keys_text
         except (OSError, UnicodeDecodeError, ConfigError):
             return True

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
 from socket import socket
 from typing import Literal
@@ -17,6 +18,7 @@ import msgspec
 
 from adapters.tls import TlsLayer
 from policies.decision import World
+from policies.fitted import NOTHING_FITTED, Fitted
 from policies.learned import Learned
 from telemetry.journal import Journal
 from telemetry.logs import log
@@ -83,6 +85,7 @@ class DataPlane:
             count=self.counting.attempt,
         )
         self.sides = CanarySides(self.shadows)
+        self.fitted = NOTHING_FITTED
         self.body_bytes_max = 0
         self.admission = Admission(loop)
         self.is_ready = False
@@ -118,14 +121,21 @@ class DataPlane:
 
     # -- what the worker process uses ---------------------------------------------------------
 
-    def configure(self, configuration: Configuration, keys: Keys | None) -> None:
+    def configure(
+        self, configuration: Configuration, keys: Keys | None, fitted: Fitted | None = None
+    ) -> None:
         """Swap a configuration in: the next request uses it, those under way keep theirs.
 
+        With `fitted` models where they are others than before: a promise counts with the ones
+        it was proved with, and they are these, whatever the file holds by now.
         Raises OSError or ssl.SSLError for an unusable CA file; then nothing has changed.
         """
         before = self.wiring if self._is_configured else None
+        self.fitted = self.fitted if fitted is None else fitted
         configuration = in_force(
-            configuration, self._suspended, without_former=self._without_former
+            replace(configuration, model=self.fitted.digest),
+            self._suspended,
+            without_former=self._without_former,
         )
         self.wiring = wire(configuration, keys, loop=self.loop, before=before)
         self.shadows.follow(self.wiring)
@@ -232,6 +242,7 @@ class DataPlane:
             "shadows": self.shadows.state(),
             "connections": len(self._clients),
             "learned": self.world.learned.name,
+            "fitted": self.fitted.digest or None,
             "canaries": {name: arm.share for name, arm in self.sides.arms.items()},
             "promises": promises_json(self.wiring.configuration),
             "backends": {

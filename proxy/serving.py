@@ -149,4 +149,5 @@ def _first_active(configuration: Configuration) -> Active:
         text=configuration.text,
         keys_text=keys_text_of(configuration),
         lock_text=read_lock_text(configuration.file),
+        model=configuration.model,
     )

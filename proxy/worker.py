@@ -18,6 +18,7 @@ import msgspec
 import uvloop
 
 from adapters.standing import Standing
+from policies.fitted import Fitted
 from policies.learned import Learned
 from telemetry.journal import Journal
 from telemetry.logs import log
@@ -27,6 +28,7 @@ from .active import Active, build_active, read_active
 from .child import DRAIN_S, StopSignal, describe_failure
 from .configuration import Configuration
 from .control import Answer, CanaryArms, ProbeAnswer, Suspended
+from .fitting import load_models, load_models_now
 from .handover import Handover
 from .keys import KeyFileError, Keys
 from .link import Link
@@ -52,7 +54,13 @@ class Worker:
     tls: ssl.SSLContext | None
     generation: int = -1
 
-    def take_up(self, active: Active, configuration: Configuration, keys: Keys | None) -> None:
+    def take_up(
+        self,
+        active: Active,
+        configuration: Configuration,
+        keys: Keys | None,
+        fitted: Fitted | None = None,
+    ) -> None:
         """Swap the configuration in; requests under way keep the one they began with."""
         count = len(self.handover.worker_sockets)
         mine = replace(
@@ -66,7 +74,7 @@ class Worker:
         mine = mine.with_simulator(self.handover.simulator_address)
         if self.tls is not None and configuration.listen.tls is not None:
             load_certificate(self.tls, configuration.listen.tls)
-        self.plane.configure(mine, keys)
+        self.plane.configure(mine, keys, fitted)
         self.generation = active.generation
 
     async def reload(self, generation: int) -> None:
@@ -75,7 +83,9 @@ class Worker:
         if active.generation < generation:
             raise RuntimeError(f"the active configuration is {active.generation}, not {generation}")
         if active.generation > self.generation:
-            self.take_up(active, *await asyncio.to_thread(build_active, active))
+            configuration, keys = await asyncio.to_thread(build_active, active)
+            fitted = await load_models(self.handover.directory, self.plane.fitted)
+            self.take_up(active, configuration, keys, fitted)
 
     def counters(self) -> Counters:
         """The data plane's counters and the journal's."""
@@ -138,7 +148,7 @@ async def _serve(handover: Handover, index: int, listening: socket.socket) -> No
     plane = DataPlane(loop=loop, journal=journal, worker=index, workers=workers)
     tls = listener_tls(configuration.listen.tls)
     worker = Worker(handover, index, plane, journal, tls)
-    worker.take_up(active, configuration, keys)
+    worker.take_up(active, configuration, keys, load_models_now(handover.directory))
     take_trials(plane, configuration, read_trials(handover.directory))
     await plane.listen(listening, tls)
     tasks = TaskKeeper(_report_failure)

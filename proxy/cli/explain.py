@@ -12,6 +12,7 @@ from .options import config_option, json_option, read_config
 from .output import milliseconds, printable, share, table, usd
 
 if TYPE_CHECKING:
+    from policies.fitted import Fitted
     from policies.learned import Learned
 
 
@@ -42,8 +43,9 @@ def command(
         | pointsman explain
     """
     configuration = read_config(config)
-    learned = read_learned(state, configuration.capture.directory)
-    found = _explain(configuration, request.read(), _labels(labels), learned)
+    directory = configuration.capture.directory
+    learned, fitted = read_learned(state, directory), read_models(state, directory)
+    found = _explain(configuration, request.read(), _labels(labels), learned, fitted)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
@@ -51,13 +53,17 @@ def command(
 
 
 def _explain(
-    configuration: Any, body: bytes, labels: Mapping[str, str], learned: "Learned"
+    configuration: Any,
+    body: bytes,
+    labels: Mapping[str, str],
+    learned: "Learned",
+    fitted: "Fitted",
 ) -> dict[str, Any]:
     from policies.counterfactual import Question, change_json, changes
     from policies.decide import decide
     from policies.decision import World
     from policies.explain import decision_json
-    from policies.features import parse_chat, read_features
+    from policies.features import parse_chat, prompt_text, read_features
     from policies.request import RequestError
     from telemetry.ids import new_id
 
@@ -77,10 +83,17 @@ def _explain(
     if match is None:
         raise click.UsageError(f"{printable(features.model or '')!r} is no model this config knows")
     world = World(learned, certified=frozenset(promises.certified), void=promises.void)
+    chances = fitted.acceptable(prompt_text(parsed), features.task)
     decision = decide(
-        policy, match, features, world, decision_id=new_id(), seed=secrets.randbits(32)
+        policy,
+        match,
+        features,
+        world,
+        decision_id=new_id(),
+        seed=secrets.randbits(32),
+        acceptable=chances,
     )
-    others = changes(Question(policy, match, features, world))
+    others = changes(Question(policy, match, features, world, chances))
     return {**decision_json(decision), "changes": [change_json(change) for change in others]}
 
 
@@ -123,6 +136,16 @@ def read_learned(state: str | None, directory: Path) -> "Learned":
         return Learned()
     data = load_learned(Path(state) if state else directory, LEARNED_NAME)
     return Learned() if data is None else Learned.from_bytes(data)
+
+
+def read_models(state: str | None, directory: Path) -> "Fitted":
+    """What is fitted in a folder; nothing where it holds none or `state` is `empty`."""
+    from policies.fitted import NOTHING_FITTED
+    from proxy.fitting import load_models_now
+
+    if state == "empty":
+        return NOTHING_FITTED
+    return load_models_now(Path(state) if state else directory)
 
 
 def _labels(given: tuple[str, ...]) -> dict[str, str]:

@@ -27,6 +27,7 @@ COMMANDS = (
     "import",
     "benchmark",
     "backtest",
+    "fit",
     "calibrate",
     "label",
     "dataset",

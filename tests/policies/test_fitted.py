@@ -15,18 +15,20 @@ from policies.fitted import (
     signal_numbers,
 )
 from policies.text_features import SHAPE_NAMES
-from policies.text_model import Head, TextModel
+from policies.text_model import Head, TextModel, pack_grams
+
+NO_WORDS = pack_grams(10, [], [], [[]])
 
 
 def prompts() -> TextModel:
     zeros = (0.0,) * len(SHAPE_NAMES)
-    return TextModel(({},), (Head("local", 2.0, zeros, {"law": -4.0}),), 10)
+    return TextModel((NO_WORDS,), (Head("local", 2.0, zeros, {"law": -4.0}),), 10)
 
 
 def answers() -> TextModel:
     weights = [0.0] * len(GIVEN_NAMES)
     weights[GIVEN_NAMES.index("confidence")] = 4.0
-    return TextModel(({}, {}), (Head("local", -2.0, tuple(weights), {}),), 10)
+    return TextModel((NO_WORDS, NO_WORDS), (Head("local", -2.0, tuple(weights), {}),), 10)
 
 
 def test_a_prompt_has_a_chance_per_backend_that_was_fitted() -> None:

@@ -19,12 +19,14 @@ def promising(directory: Path) -> Path:
     return write_config(directory, PROMISING)
 
 
-def prove(config: Path, *, accept: float | None = 0.7, route: str = "default") -> RouteLock:
+def prove(
+    config: Path, *, accept: float | None = 0.7, route: str = "default", model: str = ""
+) -> RouteLock:
     """Write the lock that `calibrate` would."""
     written = load_configuration(config).written
     proof = RouteLock(
         accept, 0.09, 0.95, "other", 200, 3, 0.04, route_digest(written.default, written.backends),
-        "labels",
+        "labels", model,
     )  # fmt: skip
     lock_path(config).write_bytes(write_lock(Lock({route: proof})))
     return proof

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from policies.fitted import NOTHING_FITTED, Fitted
+from policies.fitted_store import fitted_bytes, read_fitted
 from policies.learned import Learned
+from policies.text_model import Head, TextModel, pack_grams
 from proxy.active import Active, build_active, write_active
 from proxy.handover import prepare
 from proxy.keys import create_key
 from proxy.listening import Address, TlsFiles
 from proxy.worker import Worker, build_or_refuse_all, listener_tls, node_name
+from telemetry.fitted_file import save_fitted
 from telemetry.journal_counters import JournalCounters
 from tests.proxy.test_keys import NOW
 from tests.support.certificates import make_certificates
@@ -27,9 +31,11 @@ class Plane:
     def __init__(self) -> None:
         self.given: list[Any] = []
         self.learned: list[Learned] = []
+        self.fitted = NOTHING_FITTED
 
-    def configure(self, configuration: Any, keys: Any) -> None:
+    def configure(self, configuration: Any, keys: Any, fitted: Fitted | None = None) -> None:
         self.given.append(configuration)
+        self.fitted = self.fitted if fitted is None else fitted
 
     def learn(self, learned: Learned) -> None:
         self.learned.append(learned)
@@ -79,6 +85,17 @@ async def test_a_reload_takes_the_active_file_once(tmp_path: Path) -> None:
     assert (len(plane.given), worker.generation) == (1, 2)
     with pytest.raises(RuntimeError, match="is 2, not 3"):
         await worker.reload(3)
+    worker.handover.close()
+
+
+async def test_a_reload_takes_up_what_was_fitted(tmp_path: Path) -> None:
+    worker, plane, active = worker_for(tmp_path, 1)
+    table = pack_grams(10, [1], [1.0], [[0.5]])
+    data = fitted_bytes(TextModel((table,), (Head("a", 0.0, (), {}),), 40), None)
+    save_fitted(worker.handover.directory, data)
+    write_active(tmp_path, Active(1, active.file, active.text))
+    await worker.reload(1)
+    assert plane.fitted == read_fitted(data)
     worker.handover.close()
 
 
