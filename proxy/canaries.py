@@ -150,7 +150,9 @@ class _Feeder:
         if label.source == "canary":
             self._shown(run, row, label)
         elif run.stages[run.stage] == "shadow":
-            self._compare(run, row, label)
+            for shown in labels_of(self._directory, row.id):
+                if shown.rowid < label.rowid and _is_by(run, shown):
+                    self._compare(row, shown, label)
         else:
             self.told(row, label_loss(self._directory, label))
 
@@ -166,25 +168,23 @@ class _Feeder:
 
     def _shown(self, run: CanaryRun, row: AnsweredRow, shown: LabelRow) -> None:
         """A canary has answered a copy of what the backend it is to replace has answered."""
-        is_of_run = shown.backend == run.backend and row.ts_us >= run.since_us
+        is_of_run = _is_by(run, shown) and row.ts_us >= run.since_us
         if not is_of_run or row.decided != run.replaces or not self._is_first(row):
             return
         route = self._routes[row.route]
         self._moved(saw_pair(run, shown_seen(shown, route), first_seen(row, route)))
         for label in labels_of(self._directory, row.id):
-            if label.source != "canary":
-                self._compare(self._runs[row.route], row, label)
+            if label.rowid < shown.rowid and label.source != "canary":
+                self._compare(row, shown, label)
 
-    def _compare(self, run: CanaryRun, row: AnsweredRow, label: LabelRow) -> None:
-        """A label of a request that both have answered."""
-        if row.decided != run.replaces or row.backend != run.replaces:
+    def _compare(self, row: AnsweredRow, shown: LabelRow, label: LabelRow) -> None:
+        """A label of a request that both have answered, once the later of the two has come."""
+        run = self._open_run(row.route)
+        if run is None or row.decided != run.replaces or row.backend != run.replaces:
             return
-        for shown in labels_of(self._directory, row.id):
-            if shown.source == "canary" and shown.backend == run.backend:
-                new, old = shown_loss(shown, label), label_loss(self._directory, label)
-                if new is not None and old is not None:
-                    self._moved(saw_label(run, new=new, old=old))
-                return
+        new, old = shown_loss(shown, label), label_loss(self._directory, label)
+        if new is not None and old is not None:
+            self._moved(saw_label(run, new=new, old=old))
 
     def _open_run(self, route: str) -> CanaryRun | None:
         run = self._runs.get(route)
@@ -203,6 +203,10 @@ class _Feeder:
         canary = self._routes[run.route].canary
         assert canary is not None  # the route is one that has one
         self._runs[run.route] = advance(run, canary, now_us=self._now_us)
+
+
+def _is_by(run: CanaryRun, label: LabelRow) -> bool:
+    return label.source == "canary" and label.backend == run.backend
 
 
 def _side(run: CanaryRun, row: AnsweredRow) -> str | None:

@@ -47,7 +47,10 @@ def read_trials(directory: Path) -> Trials | None:
     except (OSError, msgspec.MsgspecError) as error:
         log("trials_unreadable", level="error", error=str(error))
         return None
-    return trials if trials.format == FORMAT else None
+    if trials.format != FORMAT:
+        log("trials_unreadable", level="error", error=f"format {trials.format}, not {FORMAT}")
+        return None
+    return trials
 
 
 def write_trials(directory: Path, trials: Trials) -> None:
