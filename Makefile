@@ -90,7 +90,7 @@ lock: $(VENV)/.uv-ready ## pin all dependencies anew (UPGRADE=--upgrade for newe
 		--output-file requirements/dev.txt >/dev/null
 	@$(UV_COMPILE) --extra local requirements/demo.in --constraint requirements/dev.txt \
 		--output-file requirements/demo.txt >/dev/null
-	@for name in openai anthropic langchain schemathesis node fuzz; do \
+	@for name in openai anthropic langchain schemathesis node fuzz readers; do \
 		$(UV) pip compile $(LOCK_WORDS) --python-version 3.11 requirements/conformance-$$name.in \
 			--output-file requirements/conformance-$$name.txt >/dev/null; done
 	@wc -l requirements/*.txt

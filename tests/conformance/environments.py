@@ -153,7 +153,7 @@ def _install_varnish() -> None:
 
 
 EXTRAS: dict[str, Callable[[], None]] = {"node": _install_npm, "openai": _install_openai_tests}
-NAMES = ("openai", "node", "anthropic", "langchain", "schemathesis", "fuzz", "varnish")
+NAMES = ("openai", "node", "anthropic", "langchain", "schemathesis", "fuzz", "readers", "varnish")
 
 
 def _node_home() -> Path:
