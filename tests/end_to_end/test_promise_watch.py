@@ -55,7 +55,7 @@ def hook() -> Iterator[tuple[str, list[tuple[str | None, object]]]]:
             """Silent."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/alarm", posted

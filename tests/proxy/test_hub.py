@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from adapters.standing import Standing
-from proxy.control import ProbeAnswer, ProbeWanted
+from policies.canary_run import Arm
+from proxy.control import CanaryArms, ProbeAnswer, ProbeWanted, Suspended
 from tests.support.control_pair import FakeWorker, Pair, until
 
 WHICH = ("requests_total", (("route", "a"),))
@@ -206,4 +207,20 @@ async def test_knows_how_many_are_not_ready_but_asks_only_the_heirs(pair: Pair) 
     await until(lambda: hub.refusing == 0)
     new.more_state = {"ready": False}
     await until(lambda: hub.refusing == 1)
+    hub.close()
+
+
+async def test_orders_reach_every_worker_and_those_that_come_later(pair: Pair) -> None:
+    hub = await pair.hub()
+    first, second = FakeWorker(), FakeWorker()
+    pair.link(0, first)
+    await until(lambda: hub.connected == 1)
+    hub.order(CanaryArms({"extract": Arm("new", "old", 0.1)}))
+    hub.order(CanaryArms({}))
+    hub.order(Suspended({"extract": "refuted"}, ["extract"]))
+    latest = [CanaryArms({}), Suspended({"extract": "refuted"}, ["extract"])]
+    await until(lambda: len(first.orders) == 3)
+    assert first.orders[1:] == latest
+    pair.link(1, second)
+    await until(lambda: second.orders == latest)
     hub.close()
