@@ -107,6 +107,17 @@ def decision_not_found() -> DownstreamError:
     return DownstreamError(404, INVALID, "decision_not_found", message)
 
 
+def response_not_found() -> DownstreamError:
+    """404 for the id of a response that was made for another caller."""
+    return DownstreamError(404, INVALID, "response_not_found", "No response has this id.")
+
+
+def previous_response_not_found() -> DownstreamError:
+    """400 for going on from such a response; OpenAI's own code."""
+    message = "The previous response was not found."
+    return invalid(message, param="previous_response_id", code="previous_response_not_found")
+
+
 def method_not_supported(allowed: bytes) -> DownstreamError:
     """405 with the methods that are."""
     message = "Not allowed to use this method on this URL."

@@ -20,6 +20,7 @@ from policies.request import RequestError
 from policies.step import Accept, Ask, GiveUp, OutcomeKind
 from policies.steps import next_step
 from telemetry.ids import new_id
+from telemetry.queries import ANOTHERS
 from telemetry.record import CaptureLevel, Status
 
 from . import errors, failures, hedging, opinions
@@ -44,6 +45,7 @@ from .heads import RequestHead
 from .judging import judge_answer
 from .patience import FAR_S
 from .recording import Ending, Packed, Tape, lower_level, record_of, total_cost_usd
+from .redacting import redacted
 from .timing import NEVER_S, act_on_time, allowed_s, next_due_s
 from .wiring import Wiring
 
@@ -239,6 +241,9 @@ class Exchange:
     def _choose_later(self, maker: str | None) -> None:
         if self._is_over:
             return
+        if maker == ANOTHERS:
+            self.refuse(errors.previous_response_not_found())
+            return
         try:
             self._choose(maker)
         except Exception as error:  # noqa: BLE001 - the boundary of one request
@@ -254,6 +259,8 @@ class Exchange:
         route = match.route
         if route.capture != self.capture:
             self._set_capture(route.capture)
+        if route.redact:
+            self.tape.is_whole = True
         self.deadline_s = self.arrival_s + allowed_s(self.head, route.timeout)
         if decision.chosen is None:
             self.refuse(errors.no_backend(decision.reason))
@@ -445,6 +452,8 @@ class Exchange:
         first_byte_s = self.head_sent_s or (now_s if status != "client_gone" else None)
         ending = Ending(status, http_status, error_type, won, first_byte_s, now_s)
         record = record_of(self, ending)
+        if (self.wiring.policy.default if self.decision is None else self.decision.route).redact:
+            record = redacted(record)
         self.plane.exchange_ended(record, counted=self._is_counted)
         if status == "ok" and won is not None and self.plane.shadows.is_on:
             self.copies = self.plane.shadows.ended(self, won)

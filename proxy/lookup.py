@@ -78,7 +78,7 @@ class Lookup:
 
     async def response_backend(self, response_id: str, caller: str | None) -> str | None:
         """The backend that made `caller`'s answer called `response_id` (`resp_...`); None where
-        it is not known, or not within ANSWER_S."""
+        it is not known, or not within ANSWER_S; telemetry.queries.ANOTHERS: another caller's."""
         try:
             found: str | None = msgspec.json.decode(
                 await self._ask("response", response_id, caller)

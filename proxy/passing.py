@@ -18,6 +18,7 @@ from adapters.answer_reader import AnswerReader
 from adapters.edits import Prepared
 from adapters.target import Target
 from telemetry.ids import new_id
+from telemetry.queries import ANOTHERS
 from telemetry.record import Status
 
 from . import errors, failures
@@ -201,6 +202,9 @@ class Passing:
     def _found(self, backend: str | None) -> None:
         """Who made the response; an id that nobody here made goes to the first of `default`."""
         if self.is_over:
+            return
+        if backend == ANOTHERS:
+            self.refuse(errors.response_not_found())
             return
         if backend not in self.wiring.targets:
             backend = first_speaking(self.wiring, self.wiring.policy.default.candidates, "openai")

@@ -1,10 +1,13 @@
 """Which backend made which response: whoever goes on from one must ask that backend again.
 
 A worker remembers what it has seen itself; an older response, or another worker's, is looked up
-by the keeper (lookup.py). An id that nobody here knows is nobody's: None.
+by the keeper (lookup.py). An id that nobody here knows is nobody's: None. One that was made for
+another caller is ANOTHERS, and refused: their backends know our key, not who asked with it.
 """
 
 from collections.abc import Callable
+
+from telemetry.queries import ANOTHERS as ANOTHERS
 
 from .lookup import Lookup
 
@@ -20,29 +23,34 @@ class Pins:
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
-        self._backends: dict[tuple[str | None, str], str] = {}
+        self._made: dict[str, tuple[str | None, str]] = {}
+        """Caller and backend of each."""
 
     def __len__(self) -> int:
-        return len(self._backends)
+        return len(self._made)
 
     def remember(self, response_id: str, caller: str | None, backend: str) -> None:
         """`backend` made this response for `caller`."""
         if len(response_id) > ID_CHARACTERS_MAX:
             return
-        if len(self._backends) >= PINS_MAX:
-            del self._backends[next(iter(self._backends))]
-        self._backends[caller, response_id] = backend
+        if len(self._made) >= PINS_MAX:
+            del self._made[next(iter(self._made))]
+        self._made[response_id] = caller, backend
 
     def find(self, response_id: str, caller: str | None, found: Found) -> None:
         """Call `found` with the backend's name: at once where it is remembered, else later."""
-        known = self._backends.get((caller, response_id))
-        if known is not None or len(response_id) > ID_CHARACTERS_MAX:
-            found(known)
+        known = self._made.get(response_id)
+        if known is not None and known[0] == caller:
+            found(known[1])
+        elif len(response_id) > ID_CHARACTERS_MAX:
+            found(None)
         else:
             self._lookup.start("find a response", self._ask(response_id, caller, found))
 
     async def _ask(self, response_id: str, caller: str | None, found: Found) -> None:
         backend = await self._lookup.response_backend(response_id, caller)
-        if backend is not None:
+        if backend:
             self.remember(response_id, caller, backend)
+        elif backend is None and response_id in self._made:
+            backend = ANOTHERS  # seen here, and the keeper is away
         found(backend)

@@ -41,12 +41,17 @@ def find_decision(directory: Path, identifier: str) -> Decided | None:
 
 
 def find_response_backend(directory: Path, response_id: str, caller: str | None) -> str | None:
-    """Which backend answered `caller` with an answer called `response_id`."""
-    return (
-        queries.response_backend(directory, response_id, caller)
-        or _unfolded_backend(directory, response_id, caller)
-        or queries.response_backend(directory, response_id, caller)
-    )
+    """Which backend answered `caller` with an answer called `response_id`.
+
+    queries.ANOTHERS where it was made for somebody else, None where nobody here made it.
+    """
+    anothers = None
+    for look in (queries.response_backend, _unfolded_backend, queries.response_backend):
+        found = look(directory, response_id, caller)
+        if found:
+            return found
+        anothers = anothers if found is None else found
+    return anothers
 
 
 def _unfolded(directory: Path, identifier: str) -> RequestRecord | None:
@@ -57,11 +62,14 @@ def _unfolded(directory: Path, identifier: str) -> RequestRecord | None:
 
 
 def _unfolded_backend(directory: Path, response_id: str, caller: str | None) -> str | None:
+    anothers = None
     for record in unfolded_records(directory, response_id.encode("utf-8", "surrogatepass")):
         is_it = record.provider_response_id == response_id and record.api == "responses"
-        if is_it and record.caller == caller and record.backend is not None:
-            return record.backend
-    return None
+        if is_it and record.backend is not None:
+            if record.caller == caller:
+                return record.backend
+            anothers = queries.ANOTHERS
+    return anothers
 
 
 def _decision_of(record: RequestRecord) -> Json:

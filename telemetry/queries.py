@@ -31,9 +31,12 @@ _WITHOUT_BODIES: Final = _CAPTURE.format(req="null", resp="null")
 RESPONSE_DAYS_MAX: Final = 31
 """How far back an answer's own id is known: OpenAI keeps a response for 30 days."""
 
+ANOTHERS: Final = ""
+"""Instead of a backend's name: an answer that was made for somebody else."""
 _RESPONSE: Final = (
-    "select backend from requests where api = 'responses' and provider_response_id = ?"
-    " and caller is ? and backend is not null order by seq desc limit 1"
+    "select backend, caller is ?2 as is_theirs from requests"
+    " where api = 'responses' and provider_response_id = ?1 and backend is not null"
+    " order by is_theirs desc, seq desc limit 1"
 )
 _HAS_LABEL: Final = "exists (select 1 from json_each(labels) where key = ? and value = ?)"
 _CANDIDATES: Final = "select * from decisions where request_seq = ? order by rank"
@@ -159,14 +162,19 @@ def decision(directory: Path, identifier: str) -> tuple[str | None, Json] | None
 
 
 def response_backend(directory: Path, response_id: str, caller: str | None) -> str | None:
-    """The backend that answered `caller` with this id, in the newest RESPONSE_DAYS_MAX days."""
+    """The backend that answered `caller` with this id, in the newest RESPONSE_DAYS_MAX days.
+
+    ANOTHERS where only other callers had it.
+    """
+    anothers = None
     newest = list(_days_since(directory, None))[-RESPONSE_DAYS_MAX:]
     for _, path in reversed(newest):
         with closing(open_for_reading(path)) as connection:
             row = connection.execute(_RESPONSE, (response_id, caller)).fetchone()
-            if row is not None:
+            if row is not None and row["is_theirs"]:
                 return str(row["backend"])
-    return None
+            anothers = anothers if row is None else ANOTHERS
+    return anothers
 
 
 def spend(directory: Path, *, since_us: int | None = None, daily: bool = False) -> list[Json]:

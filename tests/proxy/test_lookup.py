@@ -13,6 +13,7 @@ import proxy.lookup
 from proxy.control import Answer, Question
 from proxy.lookup import OPEN_MAX, Finder, Lookup, Unanswered, found_for
 from telemetry.ids import new_id
+from telemetry.queries import ANOTHERS
 from tests.support.control_pair import FakeWorker, Pair, until
 from tests.support.records import fold, make_record, write_journal
 from tests.support.served import Served
@@ -78,7 +79,7 @@ async def test_an_answers_own_id_leads_to_its_backend(looked_up: Lookup, tmp_pat
     record = make_record(api="responses", provider_response_id="resp_1", caller=None)
     await asyncio.to_thread(write_journal, tmp_path, [record])
     assert await looked_up.response_backend("resp_1", None) == "local"
-    assert await looked_up.response_backend("resp_1", "billing") is None
+    assert await looked_up.response_backend("resp_1", "billing") == ANOTHERS
 
 
 async def test_many_questions_are_answered_each_with_its_own(

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from proxy import downstream
+from proxy.keys import create_key
 from tests.support.certificates import make_certificates
 from tests.support.plane import Plane, config, one_backend, serving
 from tests.support.raw_client import Answer, RawClient, get, post
@@ -531,3 +533,32 @@ def test_calls_by_id_go_to_the_backend_that_made_it(tmp_path: Path) -> None:
         b"/v1/responses/resp_b/cancel",
         b"/v1/responses/resp_b",
     ]
+
+
+def test_a_response_of_another_caller_is_nowhere(tmp_path: Path) -> None:
+    """All callers use our one key upstream: the backend cannot tell them apart."""
+    now = datetime.now(UTC)
+    keys = [create_key(tmp_path / "keys.yaml", caller=name, now=now)[1] for name in ("one", "two")]
+    one, two = (f"Authorization: Bearer {key}" for key in keys)
+    made = response(json.dumps({"id": "resp_a", "status": "completed", "output": []}).encode())
+    with (
+        ScriptedUpstream([take, made] * 2) as up,
+        Plane(tmp_path, one_backend(up.base_url, top="keys: {file: keys.yaml}")) as plane,
+        plane.client() as client,
+    ):
+        asked_first = {"model": "auto", "input": "my secret"}
+        assert client.ask(asked_first, one, path="/v1/responses").status == 200
+        for raw in (
+            get("/v1/responses/resp_a", two),
+            get("/v1/responses/resp_a/input_items", two),
+            asked("DELETE", "/v1/responses/resp_a", two),
+        ):
+            answer = client.send(raw).read()
+            assert answer.code == (404, "invalid_request_error", "response_not_found")
+        following = {"model": "auto", "input": "repeat it", "previous_response_id": "resp_a"}
+        answer = client.ask(following, two, path="/v1/responses")
+        assert answer.code == (400, "invalid_request_error", "previous_response_not_found")
+        assert len(up.requests) == 1
+        assert client.ask(following, one, path="/v1/responses").status == 200
+        records = [kept.record for kept in plane.wait_for_records(6)]
+    assert [record.status for record in records] == ["ok", *["refused"] * 4, "ok"]

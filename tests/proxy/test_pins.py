@@ -4,7 +4,7 @@ import pytest
 
 from proxy import pins
 from proxy.lookup import Lookup
-from proxy.pins import Pins
+from proxy.pins import ANOTHERS, Pins
 
 
 class Known(Lookup):
@@ -16,7 +16,7 @@ class Known(Lookup):
 
     async def response_backend(self, response_id: str, caller: str | None) -> str | None:
         self.asked.append((response_id, caller))
-        return "far" if response_id == "resp_far" else None
+        return {"resp_far": "far", "resp_theirs": ANOTHERS}.get(response_id)
 
 
 async def found(kept: Pins, response_id: str, caller: str | None = None) -> str | None:
@@ -44,10 +44,21 @@ async def test_what_another_worker_saw_is_looked_up_once() -> None:
     assert lookup.asked == [("resp_far", None), ("resp_nobodys", None)]
 
 
-async def test_another_callers_response_is_not_known() -> None:
+async def test_another_callers_response_is_refused_whoever_saw_it() -> None:
     kept = Pins(Known())
     kept.remember("resp_1", "one", "near")
-    assert await found(kept, "resp_1", "two") is None
+    assert await found(kept, "resp_1", "two") == ANOTHERS  # the keeper knows nothing of it
+    assert await found(kept, "resp_1", "one") == "near"
+    assert await found(kept, "resp_theirs", "two") == ANOTHERS
+    assert len(kept) == 1
+
+
+async def test_an_id_that_two_have_is_each_ones_own() -> None:
+    lookup = Known()
+    kept = Pins(lookup)
+    kept.remember("resp_far", "one", "near")
+    assert await found(kept, "resp_far", "two") == "far"
+    assert lookup.asked == [("resp_far", "two")]
 
 
 async def test_the_oldest_is_forgotten_and_an_endless_id_never_kept(
