@@ -18,6 +18,8 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from telemetry.redaction import RedactionRefused, Redactor, may_hold
+
 from .answer_match import answer_text, canonical
 from .captured import Captured, Place, captured_of_day, report_damage
 from .chat_row import Excluded
@@ -26,13 +28,13 @@ from .dataset_report import EXAMPLES_MAX
 from .dataset_spec import DatasetSpec
 from .dataset_split import Columns
 from .example import DAMAGED, Example, Json, Written, example_of
-from .label_store import Labels
+from .label_store import PRECEDENCE, Labels
 from .near import Signatures
-from .redaction import RedactionRefused, Redactor, may_hold
 from .token_count import TokenCounter, texts_of
 
 PAGE: Final = 500
-RANKS: Final = {"human": 4, "feedback": 3, "teacher": 2, "shadow": 1, "traffic": 0}
+RANKS: Final = {source: rank for rank, source in enumerate(("traffic", *reversed(PRECEDENCE)))}
+"""How much a label's source counts among rows that ask the same."""
 
 _encode = msgspec.json.Encoder().encode
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 
 from .dataset_spec import SplitRule
-from .near import Mapped, flatten, join, join_equal, near_pairs, require_extra
+from .near import Matrix, flatten, join, join_equal, near_pairs, require_extra
 
 KEPT: Final = 0
 CODES: Final = ("", "duplicate", "near_duplicate", "conversation_prefix", "was_train")
@@ -105,7 +105,7 @@ class Decided(NamedTuple):
 
 def decide(
     columns: Columns,
-    matrix: Mapped,
+    matrix: Matrix,
     wanted: Wanted,
     earlier: Earlier,
     *,
@@ -147,7 +147,7 @@ def _empty(numpy: Any) -> dict[str, Any]:
 
 
 def _near(
-    numpy: Any, table: Mapping[str, Any], exact: Any, groups: Any, matrix: Mapped, wanted: Wanted
+    numpy: Any, table: Mapping[str, Any], exact: Any, groups: Any, matrix: Matrix, wanted: Wanted
 ) -> Any:
     """Components of nearly the same question and the same answer; `groups` is joined as well."""
     alike = exact.copy()

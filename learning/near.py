@@ -3,11 +3,11 @@
 128 permutations of word 5-shingles, signatures by rensa. 25 bands of 5 rows: two texts of Jaccard
 similarity 0.8 share a band with probability 0.99995, of 0.7 with 0.99. Every pair that shares one
 is checked against the signatures, of which 16 bits a permutation are kept: two that differ agree
-by chance once in 65,536. Signatures lie in a file and are mapped piece by piece, so memory stays
+by chance once in 65,536. Signatures lie in a file and are read piece by piece, so memory stays
 small: per text 8 bytes a band being sorted, and the labels.
 """
 
-import mmap
+import os
 import shutil
 from array import array
 from collections.abc import Iterator
@@ -24,7 +24,8 @@ BAND_ROWS: Final = 5
 SHINGLE_WORDS: Final = 5
 SEED: Final = 42
 BATCH_TEXTS: Final = 2000
-BATCH_PAIRS: Final = 20_000
+BATCH_PAIRS: Final = 50_000
+ROW_BYTES: Final = 2 * PERMUTATIONS
 BLOCK_ROWS: Final = 65_536  # 16 MB of signatures
 BANDS_AT_ONCE: Final = 5  # the file is read once for each five
 WORDS_MAX: Final = 20_000
@@ -53,23 +54,31 @@ def shingles(text: str) -> list[str]:
     return list(map(" ".join, grams))
 
 
-class Mapped:
-    """The signatures of a file, one row a text, mapped; `release` gives their memory back."""
+class Matrix:
+    """The signatures of a file, one row a text, read piece by piece: memory stays small.
 
-    def __init__(self, path: Path, count: int) -> None:
-        numpy, _ = require_extra()
-        self._mapped: mmap.mmap | None = None
-        self.values = numpy.zeros((0, PERMUTATIONS), dtype="=u2")
-        if count:
-            with path.open("rb") as file:
-                self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            values = numpy.frombuffer(self._mapped, dtype="=u2", count=count * PERMUTATIONS)
-            self.values = values.reshape(count, PERMUTATIONS)
+    Not mapped: the kernel maps 16 pages around each that is touched, so rows here and there are
+    soon the whole file.
+    """
 
-    def release(self) -> None:
-        """Let the pages go that were read; they come back from the file."""
-        if self._mapped is not None:
-            self._mapped.madvise(mmap.MADV_DONTNEED)
+    def __init__(self, descriptor: int, count: int) -> None:
+        self._numpy, _ = require_extra()
+        self._descriptor = descriptor
+        self.count = count
+
+    def blocks(self) -> Iterator[tuple[int, Any]]:
+        """Neighbouring rows behind the place of their first."""
+        for start in range(0, self.count, BLOCK_ROWS):
+            rows = self._numpy.empty((min(BLOCK_ROWS, self.count - start), PERMUTATIONS), "=u2")
+            os.preadv(self._descriptor, [rows], start * ROW_BYTES)
+            yield start, rows
+
+    def rows(self, places: Any) -> Any:
+        """Those at some places."""
+        found = self._numpy.empty((len(places), PERMUTATIONS), "=u2")
+        for row, place in zip(found, places.tolist(), strict=True):
+            os.preadv(self._descriptor, [row], place * ROW_BYTES)
+        return found
 
 
 class Signatures:
@@ -113,11 +122,11 @@ class Signatures:
         self._write()
         self._file.close()
 
-    def matrix(self) -> Mapped:
-        """All of them."""
+    def matrix(self) -> Matrix:
+        """All of them, as long as this is open."""
         self._write()
         self._file.flush()
-        return Mapped(self._path, self.count)
+        return Matrix(self._file.fileno(), self.count)
 
     def _write(self) -> None:
         if self._waiting:
@@ -132,17 +141,17 @@ class Signatures:
 
 
 def near_pairs(
-    matrix: Mapped, similarity: float, rows: Any = None
+    matrix: Matrix, similarity: float, rows: Any = None
 ) -> Iterator[tuple[Any, Any, Any]]:
     """Arrays (first, second, estimated similarity) of pairs at or above `similarity`.
 
-    `rows` are the places that are compared; None: all.
+    `rows` are the places that are compared, in order; None: all.
 
     In each bucket every text is held against the first of it and the one before it, so a bucket
     of n costs 2n comparisons: enough to join a cluster, whose texts meet in many bands.
     """
     numpy, _ = require_extra()
-    places = numpy.arange(len(matrix.values)) if rows is None else rows
+    places = numpy.arange(matrix.count) if rows is None else rows
     for first_band in range(0, BANDS, BANDS_AT_ONCE):
         for keys in _keys_of_bands(numpy, matrix, places, first_band):
             pairs = _bucket_pairs(numpy, keys, places)
@@ -150,16 +159,15 @@ def near_pairs(
                 yield from _verified(numpy, matrix, pairs, similarity)
 
 
-def _keys_of_bands(numpy: Any, matrix: Mapped, places: Any, first_band: int) -> Any:
+def _keys_of_bands(numpy: Any, matrix: Matrix, places: Any, first_band: int) -> Any:
     """A row of keys for each of some bands."""
     keys = numpy.empty((BANDS_AT_ONCE, len(places)), dtype="u8")
-    for start in range(0, len(places), BLOCK_ROWS):
-        block = matrix.values[places[start : start + BLOCK_ROWS]]
+    for start, rows in matrix.blocks():
+        first, end = numpy.searchsorted(places, (start, start + len(rows)))
+        wanted = rows[places[first:end] - start]
         for band in range(BANDS_AT_ONCE):
             column = (first_band + band) * BAND_ROWS
-            values = block[:, column : column + BAND_ROWS]
-            keys[band, start : start + BLOCK_ROWS] = _band_keys(numpy, values)
-        matrix.release()
+            keys[band, first:end] = _band_keys(numpy, wanted[:, column : column + BAND_ROWS])
     return keys
 
 
@@ -192,13 +200,12 @@ def _band_keys(numpy: Any, columns: Any) -> Any:
 
 
 def _verified(
-    numpy: Any, matrix: Mapped, pairs: tuple[Any, Any], similarity: float
+    numpy: Any, matrix: Matrix, pairs: tuple[Any, Any], similarity: float
 ) -> Iterator[tuple[Any, Any, Any]]:
     first, second = pairs
     for start in range(0, len(first), BATCH_PAIRS):
         a, b = first[start : start + BATCH_PAIRS], second[start : start + BATCH_PAIRS]
-        alike = (matrix.values[a] == matrix.values[b]).mean(axis=1)
-        matrix.release()
+        alike = (matrix.rows(a) == matrix.rows(b)).mean(axis=1)
         is_near = alike >= similarity
         if is_near.any():
             yield a[is_near], b[is_near], alike[is_near]
