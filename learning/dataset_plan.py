@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from telemetry.redaction import RedactionRefused, Redactor
 from telemetry.store import open_for_reading
 
 from .captured import (
@@ -28,7 +29,6 @@ from .constant_prefix import PrefixRule, find_prefixes
 from .dataset_scan import Shard
 from .dataset_spec import DatasetSpec
 from .example import Json
-from .redaction import RedactionRefused, Redactor
 
 SHARD_ROWS: Final = 10_000
 PREFIX_SAMPLE: Final = 2000

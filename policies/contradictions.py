@@ -18,6 +18,10 @@ def report_contradictions(route: Route, section: Section, names: Names) -> None:
     _report_holding(route, section)
     _report_failure(route, section)
     _report_shadow(route, section, names)
+    if route.redact and route.capture != "full":
+        section.findings.warn(
+            section.at_key("redact"), f"redact: capture: {route.capture} keeps no body to mask"
+        )
 
 
 def _report_preference(route: Route, section: Section) -> None:

@@ -11,7 +11,6 @@ UNBUILT = frozenset(
         "require.error",
         "accept: calibrated",
         "sticky: conversation",
-        "redact: true",
     }
 )
 

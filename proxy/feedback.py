@@ -28,6 +28,7 @@ from .downstream import DownstreamProtocol
 from .errors import DownstreamError
 from .heads import RequestHead
 from .lookup import Unanswered
+from .redacting import redacted_feedback
 from .reply import DECISIONS_PREFIX, Reply
 
 if TYPE_CHECKING:
@@ -116,12 +117,20 @@ class AboutEarlier:
             return posted
         if self._plane.journal.is_refusing:
             return errors.capture_unavailable()
-        if await self._decision(posted.id) is None:
+        decision = await self._decision(posted.id)
+        if decision is None:
             return errors.decision_not_found()
         record = self._record_of(posted)
+        if self._is_redacted(decision.get("route")):
+            record = redacted_feedback(record)
         if not await self._keep(record):
             return errors.capture_unavailable()
         return {"object": "feedback", "id": record.id, "decision_id": record.request_id}
+
+    def _is_redacted(self, name: object) -> bool:
+        """Whether the route that took the request, as it is now, asks for it."""
+        routes = self._plane.wiring.policy.routes
+        return any(route.redact for route in routes if route.name == name)
 
     def _record_of(self, posted: "Posted") -> FeedbackRecord:
         value = posted.value

@@ -58,7 +58,7 @@ class Ending:
 class Tape:
     """The response as the client receives it, kept for the record as the capture level says."""
 
-    __slots__ = ("_append_part", "_bytes", "_hash", "_id", "_level", "_pieces", "parts")
+    __slots__ = ("_append_part", "_bytes", "_hash", "_id", "_level", "_pieces", "is_whole", "parts")
 
     def __init__(self, identity: str, append_part: Callable[[BodyPart], None]) -> None:
         self._id = identity
@@ -68,6 +68,8 @@ class Tape:
         self._bytes = 0
         self._hash: hashlib._Hash | None = None
         self.parts = 0
+        self.is_whole = False
+        """It is to be masked: nothing of it goes to the journal before all of it is here."""
 
     def set_level(self, level: CaptureLevel) -> None:
         """To be said before the first byte."""
@@ -101,6 +103,10 @@ class Tape:
         return None if self._hash is None else self._bytes
 
     def _spill(self) -> None:
+        if self.is_whole:  # too large to be masked, and so to be kept
+            pieces, self._pieces = self._pieces, []
+            self._level, self._hash = "metadata", hashlib.sha256(b"".join(pieces))
+            return
         self._append_part(BodyPart(self._id, self.parts, b"".join(self._pieces)))
         self.parts += 1
         self._pieces = []

@@ -22,6 +22,7 @@ from telemetry.record import LabelRecord
 from telemetry.rows import input_hash
 
 from .endpoints import Endpoint
+from .redacting import redacted_body
 
 if TYPE_CHECKING:
     from .shadow_call import Question
@@ -104,18 +105,22 @@ def label_of(
     took_us: int | None = None,
 ) -> LabelRecord:
     """The label of a question; `said` None where there is no answer, for the reason `failure`."""
-    order = question.order
+    order, body = question.order, question.body
+    output = None if said is None else _encode(said.message)
+    if question.route.redact:  # as the record's: it is found by the hash of what is kept
+        body = redacted_body(body) or b""
+        output = None if output is None else redacted_body(output)
     fault = failure if said is None else said.fault
     is_told = said is not None and fault is None
     keeps_text = is_told and question.capture == "full"
     return LabelRecord(
         id=new_id(),
         request_id=question.request_id,
-        input_hash=input_hash(question.body) or b"",
+        input_hash=input_hash(body) or b"",
         source=order.source,
         ts_us=time_ns() // 1000,
         model=None if said is None else said.model,
-        output=_encode(said.message) if said is not None and keeps_text else None,
+        output=output if keeps_text else None,
         score=score_of(question, said) if said is not None and is_told else None,
         verdict=fault,
         cost_usd=cost_usd,

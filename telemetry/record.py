@@ -151,6 +151,8 @@ class RequestRecord(msgspec.Struct, frozen=True, array_like=True):
     response_bytes: int | None = None
     plan: tuple[PlanRecord, ...] = ()
     """What might have followed the first attempt, in order."""
+    pii_state: int = 0
+    """Of `redact: true`: 0 nothing was found, 1 masked, 2 a body could not be and is left out."""
 
 
 class BodyPart(msgspec.Struct, frozen=True, array_like=True):

@@ -173,7 +173,7 @@ def request_row(
         +record.is_simulated,
         +record.is_unparsed,
         record.provider_response_id,
-        0,
+        record.pii_state,
     )
     if record.capture != "off":
         return row

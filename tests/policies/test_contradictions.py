@@ -51,6 +51,7 @@ def test_words_that_exclude_each_other_are_refused(words, message):
         ("candidates: local, escalate: {to: gpt-4}, hold: none", "before it can be escalated"),
         ("candidates: local, escalate: {to: gpt-4, max_steps: 3}", "3 attempts at most"),
         ("candidates: local, on_failure: local", "only the candidate that failed"),
+        ("candidates: local, redact: true, capture: metadata", "keeps no body to mask"),
         (
             "candidates: gpt-4, shadow: {backend: gpt-4, share: 1%}",
             "'gpt-4' answers every request itself",

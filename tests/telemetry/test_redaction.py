@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning import redaction
-from learning.redaction import RedactionRefused, Redactor, may_hold
+from telemetry import redaction
+from telemetry.redaction import RedactionRefused, Redactor, may_hold
 
 MASKED = [
     ("mail jane.doe+x@example.co.uk now", "mail <EMAIL_1> now"),
@@ -82,3 +82,10 @@ def test_what_is_masked_is_never_missed_by_the_quick_look(pieces):
     redactor.text(text)
     if redactor.found:
         assert may_hold(msgspec.json.encode([text]))
+
+
+def test_a_text_that_only_begins_like_an_image_is_masked():
+    picture = "data:image/png;base64,iVBORw0KGgo="
+    assert Redactor().value(picture) == picture
+    assert Redactor().value("data: write to bob@example.com") == "data: write to <EMAIL_1>"
+    assert Redactor().value(f"{picture} bob@example.com") == f"{picture} <EMAIL_1>"
