@@ -15,6 +15,8 @@ from learning.off_policy import Row, judge_policy
 from .outcomes import Outcome
 
 REPLAYS = 400
+ENOUGH = 100
+"""Rows drawn evenly: of fewer, less than 30 take a new choice where the policies differ."""
 
 
 class Replayed(NamedTuple):
@@ -26,6 +28,8 @@ class Replayed(NamedTuple):
     doubly_robust_rmse: float
     snips_rmse: float
     refused: float
+    is_thin: bool
+    """A log that cannot say: to be refused, and its intervals are not to be used."""
 
 
 def replays(
@@ -36,6 +40,7 @@ def replays(
     explored: float,
     new_share: float,
     count: int = REPLAYS,
+    is_thin: bool = False,
 ) -> Replayed:
     """`chances` are P(weak right), P(strong right) per row."""
     weak = np.array([row.weak or 0 for row in rows])
@@ -71,15 +76,17 @@ def replays(
     rmse = np.sqrt(np.mean(np.square(errors), axis=0))
     share = np.mean(covers, axis=0)
     name = f"{labels:,} labels, {explored:.0%} explored, 50 % -> {new_share:.0%} strong"
-    return Replayed(name, *share.tolist(), *rmse.tolist(), refused / count)
+    return Replayed(name, *share.tolist(), *rmse.tolist(), refused / count, is_thin)
 
 
 def table(
     rows: Sequence[Outcome], chances: Sequence[tuple[float, float]], *, count: int
 ) -> Iterator[Replayed]:
-    """What is printed: the two sizes asked for, and a log that explored too little."""
-    for labels, explored in ((10_000, 0.05), (2_000, 0.05), (2_000, 0.01)):
+    """What is printed: logs that can say, and logs that explored too little."""
+    for labels, explored in ((10_000, 0.05), (5_000, 0.10), (3_000, 0.20), (2_000, 0.01)):
         for share in (0.25, 0.70):
+            is_thin = labels * explored < ENOUGH
             yield replays(
-                rows, chances, labels=labels, explored=explored, new_share=share, count=count
-            )
+                rows, chances, labels=labels, explored=explored, new_share=share,
+                count=count // 4 if is_thin else count, is_thin=is_thin,
+            )  # fmt: skip

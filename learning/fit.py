@@ -6,9 +6,9 @@ tried and refused there: pretrained word vectors (256 numbers: worse at every sc
 extremely random trees, kernel ridge, three n-grams, a fit of the difference itself.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import log, sqrt
+from itertools import chain
+from math import log
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,8 @@ SLOTS_EACH = 4
 """Slots of a table for every n-gram kept, up to SLOT_BITS_MAX: few labels make small models."""
 NUMBER_SCALE = 0.1
 """Of a number's spread; the penalty falls on few numbers and many words alike."""
+TASK_SCALE = 0.3
+"""A task's own weight moves less easily than words do."""
 INVERSE_PENALTY = 0.8
 ITERATIONS_MAX = 500
 PER_CLASS_MIN = 5
@@ -82,44 +84,39 @@ class _Text:
 
     def __init__(self, documents: Sequence[Sequence[bytes]]) -> None:
         self.bits = SLOT_BITS_MAX
-        found, counts, kept = _count_slots(documents, self.bits)
-        self.bits = max(SLOT_BITS_MIN, min(SLOT_BITS_MAX, (SLOTS_EACH * len(kept)).bit_length()))
+        slots, ends, seen = _slots(documents, self.bits)
+        enough = int(np.count_nonzero(seen >= SEEN_MIN))
+        self.bits = max(SLOT_BITS_MIN, min(SLOT_BITS_MAX, (SLOTS_EACH * enough).bit_length()))
         if self.bits < SLOT_BITS_MAX:
-            found, counts, kept = _count_slots(documents, self.bits)
-        rarity = [_rarity(len(found), counts[slot]) for slot in kept]
-        self.kept = kept
-        self.rarity = np.array(rarity, float)
-        index = {slot: place for place, slot in enumerate(kept)}
-        self.matrix = _matrix(found, index, rarity)
+            slots, ends, seen = _slots(documents, self.bits)
+        kept = np.flatnonzero(seen >= SEEN_MIN)
+        self.kept = kept.tolist()
+        self.rarity = _rarity(len(documents), seen[kept])
+        place = np.full(1 << self.bits, -1)
+        place[kept] = np.arange(len(kept))
+        places = place[slots]
+        starts = np.concatenate([[0], np.cumsum(places >= 0)])[ends]
+        places = places[places >= 0]
+        shape = (len(documents), len(kept))
+        weighed = sparse.csr_matrix((self.rarity[places], places, starts), shape=shape)
+        length = np.sqrt(np.asarray(weighed.multiply(weighed).sum(axis=1)).ravel())
+        self.matrix = sparse.diags(1 / np.where(length > 0, length, 1.0)) @ weighed
 
 
-def _count_slots(
-    documents: Sequence[Sequence[bytes]], bits: int
-) -> tuple[list[set[int]], Counter[int], list[int]]:
-    """Slots by document, how many documents have each, and those that enough have."""
-    found = [slots_of(tokens, bits) for tokens in documents]
-    counts = Counter(slot for slots in found for slot in slots)
-    counts.pop(NOTHING, None)
-    return found, counts, sorted(slot for slot, seen in counts.items() if seen >= SEEN_MIN)
+def _slots(documents: Sequence[Sequence[bytes]], bits: int) -> tuple[Any, Any, Any]:
+    """All documents' slots in one row, where each document ends, how many documents have each."""
+    found = [sorted(slots_of(tokens, bits)) for tokens in documents]
+    ends = np.cumsum([0, *map(len, found)])
+    slots = np.fromiter(chain.from_iterable(found), np.int64, int(ends[-1]))
+    seen = np.bincount(slots, minlength=1 << bits)
+    seen[NOTHING] = 0
+    return slots, ends, seen
 
 
-def _rarity(documents: int, seen: int) -> float:
-    """The rarer the more it weighs; the square as exact as the served model keeps it."""
-    square = (log((1 + documents) / (1 + seen)) + 1) ** 2
-    return sqrt(round(square * SQUARE_SCALE) / SQUARE_SCALE)
-
-
-def _matrix(found: Sequence[set[int]], index: Mapping[int, int], rarity: Sequence[float]) -> Any:
-    places: list[int] = []
-    values: list[float] = []
-    ends = [0]
-    for grams in found:
-        row = sorted(index[gram] for gram in grams if gram in index)
-        length = sqrt(sum(rarity[place] ** 2 for place in row)) or 1.0
-        places += row
-        values += [rarity[place] / length for place in row]
-        ends.append(len(places))
-    return sparse.csr_matrix((values, places, ends), shape=(len(found), len(index)))
+def _rarity(documents: int, seen: Any) -> Any:
+    """The rarer the more it weighs; the squares as exact as the served model keeps them."""
+    squares = (np.log((1 + documents) / (1 + seen)) + 1) ** 2
+    return np.sqrt(np.round(squares * SQUARE_SCALE) / SQUARE_SCALE)
 
 
 class _Design:
@@ -139,7 +136,7 @@ class _Design:
         column = {task: place for place, task in enumerate(self.tasks)}
         places = [column[example.task] for example in examples]
         ones = sparse.csr_matrix(
-            (np.ones(len(places)), (range(len(places)), places)),
+            (np.full(len(places), TASK_SCALE), (range(len(places)), places)),
             shape=(len(places), len(self.tasks)),
         )
         scaled = sparse.csr_matrix((numbers - self.middle) * self.factor)
@@ -156,11 +153,16 @@ def _fit_head(design: _Design, labels: Sequence[int | None]) -> tuple[Any, float
         share = (right + 0.5) / (len(rows) + 1)  # a rate, as if half of one more were right
         return np.zeros(design.matrix.shape[1]), log(share / (1 - share))
     matrix = design.matrix[rows]
-    fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS_MAX).fit(matrix, known)
+    fitted = _regression().fit(matrix, known)
     slope, offset = 1.0, 0.0
     if len(rows) < CALIBRATED_BELOW and min(right, len(rows) - right) >= 10 * INNER_FOLDS:
         slope, offset = _calibration(matrix, known)
     return fitted.coef_[0] * slope, float(fitted.intercept_[0]) * slope + offset
+
+
+def _regression() -> Any:
+    """Newton's method: half the time of scikit-learn's default, and the same to more digits."""
+    return LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS_MAX, solver="newton-cg")
 
 
 def _calibration(matrix: Any, known: Any) -> tuple[float, float]:
@@ -168,7 +170,7 @@ def _calibration(matrix: Any, known: Any) -> tuple[float, float]:
     logits = np.zeros(len(known))
     folds = StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=0)
     for inside, outside in folds.split(logits, known):
-        inner = LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS_MAX)
+        inner = _regression()
         inner.fit(matrix[inside], known[inside])
         logits[outside] = inner.decision_function(matrix[outside])
     line = LogisticRegression(C=1e3).fit(logits[:, None], known)
@@ -180,7 +182,7 @@ def _export(backend: str, design: _Design, weights: Any, bias: float) -> Head:
     """The fitted vector in plain parts; what scales a number goes into its weight."""
     start = sum(len(text.kept) for text in design.texts)
     numbers = weights[start : start + len(design.factor)] * design.factor
-    tasks = weights[start + len(design.factor) :].tolist()
+    tasks = (weights[start + len(design.factor) :] * TASK_SCALE).tolist()
     return Head(
         backend,
         bias - float(numbers @ design.middle),

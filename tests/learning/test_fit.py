@@ -4,9 +4,8 @@ import random
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
-from learning.fit import INVERSE_PENALTY, Example, _Design, fit_model, prompt_example
+from learning.fit import Example, _Design, _regression, fit_model, prompt_example
 
 EASY, HARD = "add two and three", "prove the theorem of the four squares"
 
@@ -47,7 +46,7 @@ def test_what_is_served_is_what_was_fitted(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("learning.fit.CALIBRATED_BELOW", 0)
     examples, weak, _ = prompts(300)
     design = _Design(examples)
-    fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=500).fit(design.matrix, weak)
+    fitted = _regression().fit(design.matrix, weak)
     expected = fitted.predict_proba(design.matrix)[:, 1]
     model = fit_model(examples, {"weak": weak})
     served = [model.predict(e.texts, e.numbers, e.task)[0] for e in examples]
