@@ -30,7 +30,12 @@ def read_head(
     """The head of a request that may be served. Raises Refused."""
     if version not in ("1.1", "1.0"):
         raise Refused(errors.framing("Only HTTP/1.1 and HTTP/1.0 are spoken here."))
-    if not target.startswith(b"/") or target.startswith(b"//") or method == b"CONNECT":
+    if (
+        not target.startswith(b"/")
+        or target.startswith(b"//")
+        or method == b"CONNECT"
+        or b"#" in target
+    ):
         raise Refused(errors.framing("The request target must be a path."))
     is_http_10 = version == "1.0"
     head = RequestHead(method, target, headers, is_http_10=is_http_10, keeps_alive=keeps_alive)

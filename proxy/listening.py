@@ -12,6 +12,8 @@ from pointsman.decoding import Findings, Section
 from pointsman.document import ListNode, Node, ScalarNode
 from pointsman.secret import Secret, decode_secret
 
+from .endpoints import ENDPOINTS
+
 PORT_MAX = 65_535
 BODY_BYTES = 20 << 20  # WIRE: default limit of one request body
 BODY_BYTES_MAX = 1 << 30
@@ -181,8 +183,20 @@ def load_passthrough(
     return tuple(rules)
 
 
+OWN = {
+    "/v1/models": "GET",
+    "/v1/feedback": "POST",
+    **{path.decode(): "POST" for path in ENDPOINTS},
+}
+"""What is answered here or routed, whatever the rules say; other methods may pass through."""
+
+
 def _check_reach(path: str, before: list[Passthrough], section: Section) -> None:
     """The first rule that fits is taken: say so where an earlier one takes all of `path`."""
+    own = OWN.get(path.rstrip("*"))
+    if own is not None:
+        message = f"{own} {path.rstrip('*')} does not pass through: pointsman answers or routes it"
+        section.findings.warn(section.at_key("path"), message)
     for rule in before:
         if rule.path == path or (rule.path[-1:] == "*" and path.startswith(rule.path[:-1])):
             message = f"{path} is never reached: {rule.path} above takes it"

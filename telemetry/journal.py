@@ -29,6 +29,7 @@ from .config import Durability, OnError
 from .entry import Entry, Release
 from .frames import PAYLOAD_BYTES_MAX, Kind
 from .journal_counters import JournalCounters
+from .logs import log
 from .record import GAP_EVENT, BodyPart, EventRecord, FeedbackRecord, LabelRecord, RequestRecord
 from .segment_file import JOURNAL_FOLDER
 from .segment_writer import SEGMENT_BYTES_MAX, SegmentWriter
@@ -124,6 +125,7 @@ class Journal:
             payload = self._encode(record)
         except (ValueError, OverflowError, TypeError) as error:  # lone surrogates, huge numbers
             self._writer.last_error = f"encode {record.id}: {error}"
+            log("record_unencodable", level="error", id=record.id, error=type(error).__name__)
             payload = b""
         entry = Entry(_REQUEST, payload, release, record.id)
         if not payload or (self._maimed and record.id in self._maimed):

@@ -9,6 +9,7 @@ What Azure adds to answers (content filter results, a first chunk without choice
 
 import re
 from dataclasses import replace
+from urllib.parse import quote
 
 from adapters.backend import Backend
 from adapters.declared import Declared
@@ -56,7 +57,7 @@ def locate(backend: Backend, path: str) -> str:
         query = "?api-version=preview" if version == "preview" else ""
         return f"{prefix}/v1{path}{query}"
     if path.startswith(_OF_DEPLOYMENTS):
-        path = f"/deployments/{backend.model}{path}"
+        path = f"/deployments/{quote(backend.model, safe='')}{path}"
     return f"{prefix}{path}?api-version={version}"
 
 

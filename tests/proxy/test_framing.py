@@ -32,7 +32,9 @@ def test_speaks_two_versions(version: str) -> None:
     assert status_of(HOST, version=version) == 400
 
 
-@pytest.mark.parametrize("target", [b"", b"*", b"x", b"http://x/", b"//x/", b"x:443"])
+@pytest.mark.parametrize(
+    "target", [b"", b"*", b"x", b"http://x/", b"//x/", b"x:443", b"/v1/x?a#b", b"/v1/x#"]
+)
 def test_wants_a_path(target: bytes) -> None:
     assert status_of(HOST, target=target) == 400
 

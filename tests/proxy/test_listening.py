@@ -157,6 +157,25 @@ def test_a_path_that_is_taken_is_one_that_requests_may_have(path: str) -> None:
     assert checked_path(path.encode()) == path.encode()
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/v1/chat/completions", "POST /v1/chat/completions"),
+        ("/v1/responses*", "POST /v1/responses"),
+        ("/v1/models*", "GET /v1/models"),
+        ("/v1/*", None),
+        ("/v1/chat/completions/x", None),
+    ],
+)
+def test_says_what_does_not_pass_though_a_rule_names_it(path: str, said: str | None) -> None:
+    findings = Findings()
+    load_passthrough(
+        node(f'[{{path: "{path}", backend: a}}]'), findings=findings, backends={"a": 1}
+    )
+    warned = [str(one) for one in findings.warnings]
+    assert [f"{said} does not pass through" in one for one in warned] == [True] * bool(said)
+
+
 def test_names_the_nearest_backend_of_a_passthrough() -> None:
     findings = Findings()
     load_passthrough(

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import time
 
@@ -346,13 +347,15 @@ async def test_one_failing_release_keeps_nobody_from_theirs(tmp_path):
     journal.close()
 
 
-async def test_text_that_cannot_be_written_is_counted_not_raised(tmp_path):
+async def test_text_that_cannot_be_written_is_counted_not_raised(tmp_path, capsys):
     journal, ledger = open_journal(tmp_path), Ledger()
     record = make_record(model_asked="\ud800")
     journal.append(record, ledger.take(record))
     await until(lambda: ledger.released)
     assert journal.counters.dropped == 1
     journal.close()
+    logged = json.loads(capsys.readouterr().err)
+    assert (logged["event"], logged["error"]) == ("record_unencodable", "UnicodeEncodeError")
 
 
 async def test_the_capture_level_holds_on_disk(tmp_path):

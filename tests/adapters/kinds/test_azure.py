@@ -45,6 +45,12 @@ def test_a_dated_version_has_deployments_in_its_paths(path: str, expected: str) 
     assert at == f"{expected}?api-version=2024-10-21"
 
 
+def test_a_deployments_name_is_one_segment_of_the_path() -> None:
+    url = URL.replace("dep", "'a/../b?c#d'")
+    at = located(f"{url}, api_version: 2024-10-21", "/embeddings")
+    assert at == "/openai/deployments/a%2F..%2Fb%3Fc%23d/embeddings?api-version=2024-10-21"
+
+
 @pytest.mark.parametrize("version", ["", ", api_version: v1"])
 @pytest.mark.parametrize("ending", ["", "/openai", "/openai/v1"])
 def test_the_newer_paths_need_no_version(version: str, ending: str) -> None:
