@@ -8,8 +8,6 @@ from pointsman.document import Position
 
 UNBUILT = frozenset(
     {
-        "require.error",
-        "accept: calibrated",
         "sticky: conversation",
     }
 )
