@@ -256,10 +256,11 @@ class _Builder:
         report.groups, report.overlap = _groups(numpy, decided, stays)
         report.tokens = self._token_quantiles(numpy, stays)
         report.are_tokens_estimated = self._counter.sha256 is None
-        report.prefixes = {
-            route: {"id": rule.id, "messages": len(rule.messages), "characters": len(rule.text)}
-            for route, rule in sorted(job.prefixes.items())
-        }
+        if self._spec.prune_prefix:
+            report.prefixes = {
+                route: {"id": rule.id, "messages": len(rule.messages), "characters": len(rule.text)}
+                for route, rule in sorted(job.prefixes.items())
+            }
 
     def _sources(self, numpy: Any, stays: Any) -> dict[str, int]:
         ranks = numpy.frombuffer(self._columns.rank, "i1") if len(stays) else stays

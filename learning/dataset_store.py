@@ -130,7 +130,10 @@ def where_used(directory: Path, request_id: str) -> Json:
 
 
 def diff(directory: Path, first: DatasetName, second: DatasetName) -> Json:
-    """What `second` has besides and lacks, and what changed sides."""
+    """What `second` has besides and lacks, and what changed sides. Raises DatasetError."""
+    for name in (first, second):
+        if not snapshot(directory, name).is_file():
+            raise DatasetError(f"the rows of {name.id} are gone; they cannot be compared")
     path = directory / LEARNING_FILE
     sql = (
         "select count(*) from dataset_rows a where a.dataset_id = ? and not exists"

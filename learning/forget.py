@@ -27,6 +27,7 @@ from .captured import is_readable
 from .dataset_card import card
 from .dataset_report import DatasetReport
 from .dataset_spec import DatasetName, DatasetSpec
+from .dataset_split import SPLITS
 from .dataset_table import (
     CARD_FILE,
     EXCLUDED_FILE,
@@ -223,6 +224,7 @@ def _copy_rows(source: Path, target: Path, identifiers: set[str], report: Datase
     """The rows that remain, and what the report says of them."""
     kept: list[str] = []
     splits: Counter[str] = Counter()
+    groups: set[str] = set()
     sources: Counter[str] = Counter()
     with target.open("wb") as output:
         for example in examples(source):
@@ -231,17 +233,20 @@ def _copy_rows(source: Path, target: Path, identifiers: set[str], report: Datase
             output.write(msgspec.json.encode(example) + b"\n")
             kept.append(example.id)
             splits[example.split] += 1
+            groups.add(example.group_key)
             sources[example.label_source] += 1
     gone = report.n_rows - len(kept)
     report.n_rows = len(kept)
     report.content_sha256 = hashlib.sha256("\n".join(sorted(kept)).encode()).hexdigest()
-    report.splits, report.label_sources = dict(splits), dict(sources)
+    report.splits = {split: splits[split] for split in SPLITS if splits[split]}
+    report.label_sources, report.groups = dict(sorted(sources.items())), len(groups)
     report.classes = {}  # answers of those that are forgotten may be among them
     report.excluded = {**report.excluded, "tombstoned": gone}
-    report.named = {
-        code: [one for one in named if one not in identifiers]
-        for code, named in report.named.items()
+    named = {
+        code: [one for one in found if one not in identifiers]
+        for code, found in report.named.items()
     }
+    report.named = {code: found for code, found in named.items() if found}
 
 
 def _copy_excluded(source: Path, target: Path, identifiers: set[str]) -> None:

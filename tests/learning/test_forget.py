@@ -1,8 +1,13 @@
+import pytest
+
+from learning import forget as module
 from learning.dataset import build
-from learning.dataset_spec import DatasetName, DatasetSpec
-from learning.dataset_store import list_datasets, read_examples
+from learning.dataset_spec import DatasetError, DatasetName, DatasetSpec
+from learning.dataset_store import diff, list_datasets, read_examples, show
 from learning.forget import forget
 from learning.ledger import Ledger
+from telemetry.errors import Locked
+from telemetry.lock import DirectoryLock
 from telemetry.queries import captures
 from telemetry.verify import verify
 from tests.learning.test_label_store import keep as keep_label
@@ -61,8 +66,41 @@ def test_data_sets_become_versions_without_it_and_models_are_named(tmp_path):
     assert versions["d@1"]["is_there"] is False
     assert versions["d@2"]["rows"] == 20
     assert len(list(read_examples(tmp_path, DatasetName("d", 2)))) == 20
+    told = show(tmp_path, DatasetName("d", 2))
+    assert sum(told["splits"].values()) == told["label_sources"]["traffic"] == 20
+    assert told["groups"] == 20
+    assert "# d@2" in (tmp_path / "datasets/d/2/card.md").read_text()
+    with pytest.raises(DatasetError, match="d@1 are gone"):
+        diff(tmp_path, DatasetName("d", 1), DatasetName("d", 2))
     with Ledger(tmp_path) as ledger:
         assert {r["dataset_id"] for r in ledger.rows("select * from dataset_rows")} == {"d@2"}
+
+
+def test_what_was_left_out_by_name_goes_too(tmp_path):
+    bad = chat("bad", status="error", complete=False, user="me")
+    keep(tmp_path, [chat("good"), chat("mine", user="me"), bad])
+    build(tmp_path, "d", DatasetSpec())
+    assert files_with(tmp_path / "datasets", bad.id)
+    forget(tmp_path, "user", "me")
+    assert files_with(tmp_path / "datasets", bad.id) == []
+    assert show(tmp_path, DatasetName("d", 2))["named"] == {}
+
+
+def test_what_a_killed_build_has_read_goes_too(tmp_path):
+    (mine, *_) = prepare(tmp_path)
+    left = tmp_path / "datasets/d/.2.part"
+    left.mkdir()
+    (left / "0.rows").write_text(SECRET)
+    forget(tmp_path, "id", mine.id)
+    assert not left.exists()
+
+
+def test_it_waits_for_a_build(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BUILD_WAIT_S", 0.05)
+    prepare(tmp_path)
+    with DirectoryLock(tmp_path / "datasets", "build"), pytest.raises(Locked):
+        forget(tmp_path, "user", "me")
+    assert forget(tmp_path, "user", "me").requests == 3
 
 
 def test_a_data_set_of_nothing_else_is_gone(tmp_path):
