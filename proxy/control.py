@@ -97,10 +97,9 @@ class CanaryArms(msgspec.Struct, frozen=True, array_like=True, tag="canaries"):
 
 
 class Suspended(msgspec.Struct, frozen=True, array_like=True, tag="suspended"):
-    """Which promises are refuted, and how, by route; all there are. See `promises.py`."""
+    """Which proofs are refuted, and how, by route and proof; all there are. See `promises.py`."""
 
-    routes: dict[str, str]
-    without_former: list[str] = []
+    refuted: dict[str, dict[str, str]]
 
 
 FromWorker = Hello | Report | ReloadDone | Question | Standing | ProbeWanted

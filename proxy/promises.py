@@ -26,33 +26,26 @@ from .evidence import VERDICTS, feedback_loss, label_loss
 from .locked import in_force
 from .trials_file import Trials, proof_id, suspended_in, without_former
 
+REFUTED_MAX = 8
+"""Proofs of a route that are remembered as refuted; a lock holds two."""
+
 
 def certified_now(configuration: Configuration, trials: Trials) -> dict[str, RouteLock]:
     """The promises in force in the workers, by route."""
-    suspended = suspended_in(configuration.lock, trials)
-    lost = without_former(configuration.lock, trials)
+    suspended = suspended_in(configuration.lock, trials.refuted)
+    lost = without_former(configuration.lock, trials.refuted)
     return in_force(configuration, suspended, without_former=lost).promises.certified
 
 
 def follow(configuration: Configuration, trials: Trials) -> Trials:
-    """With a watch over every promise in force and no other; forgets what became of old locks."""
+    """With a watch over every promise in force and no other."""
     certified = certified_now(configuration, trials)
-    lock = configuration.lock
-    kept = {
-        route: {proof_id(one) for one in (lock.routes.get(route), lock.former.get(route)) if one}
-        for route in trials.refuted
-    }
-    refuted = {
-        route: {name: why for name, why in reasons.items() if name in kept[route]}
-        for route, reasons in trials.refuted.items()
-    }
     return msgspec.structs.replace(
         trials,
         watches={
             route: _watch(route, proof, trials.watches.get(route))
             for route, proof in certified.items()
         },
-        refuted={route: reasons for route, reasons in refuted.items() if reasons},
     )
 
 
@@ -91,7 +84,8 @@ def refute(trials: Trials) -> tuple[Trials, dict[str, str]]:
                 f"refuted by {name}: {mean:.1%} of {monitor.wealth.count} are wrong,"
                 f" {monitor.limit:.4g} was promised"
             )
-            refuted[route] = {**refuted.get(route, {}), watch.proof: broken[route]}
+            known = {**refuted.get(route, {}), watch.proof: broken[route]}
+            refuted[route] = dict(list(known.items())[-REFUTED_MAX:])
     return msgspec.structs.replace(trials, refuted=refuted), broken
 
 
@@ -130,7 +124,7 @@ def describe(configuration: Configuration, trials: Trials) -> dict[str, object]:
         found[route] = {
             "proof": watch.proof,
             "limit": watch.labels.limit,
-            "refuted": suspended_in(configuration.lock, trials).get(route),
+            "refuted": suspended_in(configuration.lock, trials.refuted).get(route),
             "watched_by": {
                 name: {
                     "count": one.wealth.count,
@@ -141,6 +135,6 @@ def describe(configuration: Configuration, trials: Trials) -> dict[str, object]:
                 for name, one in monitors.items()
             },
         }
-    for route, reason in suspended_in(configuration.lock, trials).items():
+    for route, reason in suspended_in(configuration.lock, trials.refuted).items():
         found.setdefault(route, {"refuted": reason})
     return found

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from policies.canary_run import CanaryRun, Step
+from policies.canary_run import CanaryRun, Step, suggested_edit
 from telemetry.evidence import cursor_now, news_since
 from telemetry.logs import log
 from telemetry.metrics import Counters
@@ -30,7 +30,6 @@ from .trials_file import (
     arms_of,
     read_trials,
     suspended_in,
-    without_former,
     write_trials,
 )
 
@@ -69,6 +68,7 @@ class TrialKeeper:
         self._save_due_s = 0.0
         self._steps: Counter[tuple[str, str]] = Counter()
         self._failures = 0
+        self._saving = asyncio.Lock()
 
     async def open(self) -> None:
         """Go on from what is kept; where nothing is, from what happens from now on."""
@@ -131,7 +131,7 @@ class TrialKeeper:
         for (route, step), count in self._steps.items():
             told = (("route", route), ("step", step))
             found["pointsman_canary_steps_total", told] = float(count)
-        broken = suspended_in(self._configuration.lock, self.trials)
+        broken = suspended_in(self._configuration.lock, self.trials.refuted)
         for route in self._configuration.lock.routes:
             found["pointsman_promise_refuted", (("route", route),)] = float(route in broken)
         return found
@@ -174,10 +174,9 @@ class TrialKeeper:
     def _change(self, after: Trials, *, is_start: bool = False) -> None:
         """The new state: told at once, its steps noted."""
         before, self.trials = self.trials, after
-        lock = self._configuration.lock
         told: tuple[CanaryArms | Suspended, ...] = (
             CanaryArms(arms_of(after)),
-            Suspended(suspended_in(lock, after), without_former(lock, after)),
+            Suspended(after.refuted),
         )
         for index, message in enumerate(told):
             if not self._told or self._told[index] != message:
@@ -192,7 +191,9 @@ class TrialKeeper:
             by=step.by, reason=step.reason)  # fmt: skip
         self._steps[run.route, step.what] += 1
         self._record(f"canary_{step.what}", words)
-        self._save_due_s = 0.0
+        route = canaries.routes_with_canary(self._configuration).get(run.route)
+        if step.what == "promoted" and route is not None:
+            log("canary_edit", route=run.route, edit=suggested_edit(route, run))
         if step.what == "rolled_back" and step.by == "keeper":
             self._alarms.give("canary_rolled_back", run.route, f"{run.backend}: {step.reason}")
 
@@ -205,14 +206,16 @@ class TrialKeeper:
             await self._save()
 
     async def _save(self) -> None:
-        trials, events = self.trials, self._events
-        self._events = []
-        if trials is not self._kept:
-            await asyncio.to_thread(write_trials, self._directory, trials)
-            self._kept = trials
-            self._save_due_s = time.monotonic() + SAVE_S
-        for event in events:
-            await self._note(event)
+        """One at a time: an older state must not come to lie over a newer one."""
+        async with self._saving:
+            trials, events = self.trials, self._events
+            self._events = []
+            if trials is not self._kept:
+                await asyncio.to_thread(write_trials, self._directory, trials)
+                self._kept = trials
+                self._save_due_s = time.monotonic() + SAVE_S
+            for event in events:
+                await self._note(event)
 
 
 def _now_us() -> int:

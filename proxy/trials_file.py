@@ -5,6 +5,7 @@ far the store had been read together with what came of it, so that after a kill 
 every answer counts once. Workers read it when they start, for a keeper may be away just then.
 """
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from .keys import write_private
 FILE_NAME = "trials.json"
 FORMAT = 1
 
+Refuted = Mapping[str, Mapping[str, str]]
+"""Why a proof counts no more, by route and proof."""
+
 
 class Trials(msgspec.Struct, frozen=True):
     """Everything the keeper knows of canaries and promises. By route."""
@@ -31,7 +35,7 @@ class Trials(msgspec.Struct, frozen=True):
     """Conversations a canary has had a first answer of, newest last."""
     watches: dict[str, PromiseWatch] = {}
     refuted: dict[str, dict[str, str]] = {}
-    """Why a promise was withdrawn, by the proof it was made by."""
+    """Why a promise was withdrawn, by the proof it was made by; the latest last."""
     format: int = FORMAT
 
 
@@ -69,20 +73,18 @@ def proof_id(proof: RouteLock) -> str:
     return blake2b(msgspec.json.encode(proof), digest_size=8).hexdigest()
 
 
-def suspended_in(lock: Lock, trials: Trials) -> dict[str, str]:
+def suspended_in(lock: Lock, refuted: Refuted) -> dict[str, str]:
     """Whose proof in the lock was refuted, and how."""
     found = {}
     for route, proof in lock.routes.items():
-        reason = trials.refuted.get(route, {}).get(proof_id(proof))
+        reason = refuted.get(route, {}).get(proof_id(proof))
         if reason is not None:
             found[route] = reason
     return found
 
 
-def without_former(lock: Lock, trials: Trials) -> list[str]:
+def without_former(lock: Lock, refuted: Refuted) -> list[str]:
     """Routes whose former proof was refuted as well."""
     return [
-        route
-        for route, proof in lock.former.items()
-        if proof_id(proof) in trials.refuted.get(route, {})
+        route for route, proof in lock.former.items() if proof_id(proof) in refuted.get(route, {})
     ]

@@ -12,7 +12,7 @@ import gc
 import os
 import socket
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import uvloop
@@ -20,6 +20,7 @@ import uvloop
 from adapters.standing import Standing
 from policies.fitted import Fitted
 from policies.learned import Learned
+from policies.lock import NO_LOCK, Lock
 from telemetry.journal import Journal
 from telemetry.logs import log
 from telemetry.metrics import Counters, journal_counters
@@ -35,7 +36,7 @@ from .link import Link
 from .listening import TlsFiles, load_certificate
 from .server import DataPlane
 from .tasks import TaskKeeper
-from .trials_file import Trials, arms_of, read_trials, suspended_in, without_former
+from .trials_file import Refuted, Trials, arms_of, read_trials, suspended_in, without_former
 
 FLUSH_S = 0.5
 LOOK_UP_THREADS = "16"
@@ -53,6 +54,8 @@ class Worker:
     journal: Journal
     tls: ssl.SSLContext | None
     generation: int = -1
+    lock: Lock = NO_LOCK
+    refuted: Refuted = field(default_factory=dict)
 
     def take_up(
         self,
@@ -75,6 +78,9 @@ class Worker:
         if self.tls is not None and configuration.listen.tls is not None:
             load_certificate(self.tls, configuration.listen.tls)
         self.plane.configure(mine, keys, fitted)
+        self.lock = configuration.lock
+        if self.refuted:
+            self._withdraw()
         self.generation = active.generation
 
     async def reload(self, generation: int) -> None:
@@ -113,7 +119,19 @@ class Worker:
 
     def suspend(self, suspended: Suspended) -> None:
         """Which promises are not kept any more."""
-        self.plane.suspend(suspended.routes, suspended.without_former)
+        self.refuted = suspended.refuted
+        self._withdraw()
+
+    def take_trials(self, trials: Trials | None) -> None:
+        """What canaries and promises had come to: the keeper may be away just now."""
+        if trials is not None:
+            self.plane.sides.take(arms_of(trials))
+            self.suspend(Suspended(trials.refuted))
+
+    def _withdraw(self) -> None:
+        """Keep no promise whose proof is refuted, of the lock that is in force."""
+        broken = suspended_in(self.lock, self.refuted)
+        self.plane.suspend(broken, without_former(self.lock, self.refuted))
 
     def standings(self) -> list[Standing]:
         """What is held against backends here."""
@@ -149,7 +167,7 @@ async def _serve(handover: Handover, index: int, listening: socket.socket) -> No
     tls = listener_tls(configuration.listen.tls)
     worker = Worker(handover, index, plane, journal, tls)
     worker.take_up(active, configuration, keys, load_models_now(handover.directory))
-    take_trials(plane, configuration, read_trials(handover.directory))
+    worker.take_trials(read_trials(handover.directory))
     await plane.listen(listening, tls)
     tasks = TaskKeeper(_report_failure)
     link = Link(handover.control_path, index, os.getpid(), worker, _report_trouble)
@@ -184,14 +202,6 @@ def build_or_refuse_all(active: Active) -> tuple[Configuration, Keys | None]:
     except KeyFileError as error:
         log("keys_unusable", level="error", error=str(error))
         return build_active(msgspec.structs.replace(active, keys_text=""))
-
-
-def take_trials(plane: DataPlane, configuration: Configuration, trials: Trials | None) -> None:
-    """What canaries and promises had come to: the keeper may be away just now."""
-    if trials is not None:
-        plane.sides.take(arms_of(trials))
-        lost = without_former(configuration.lock, trials)
-        plane.suspend(suspended_in(configuration.lock, trials), lost)
 
 
 def node_name() -> str:

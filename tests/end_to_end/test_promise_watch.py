@@ -12,7 +12,7 @@ from policies.lock import Lock, RouteLock, route_digest, write_lock
 from proxy.configuration import load_configuration
 from proxy.locked import lock_path
 from tests.support.canary import Traffic, prompt
-from tests.support.served import Served
+from tests.support.served import WAIT_S, Served
 
 CONFIG = """\
 listen: 127.0.0.1:0
@@ -125,7 +125,7 @@ def test_a_refuted_promise_is_withdrawn_told_and_stays_withdrawn(tmp_path: Path)
             served.wait_until(
                 "/state", lambda state: "watched_by" in state["promises"].get("extract", {})
             )
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + WAIT_S
             while backend_of(served) != "cheap":
                 assert time.monotonic() < deadline
                 time.sleep(0.05)

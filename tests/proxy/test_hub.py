@@ -217,8 +217,8 @@ async def test_orders_reach_every_worker_and_those_that_come_later(pair: Pair) -
     await until(lambda: hub.connected == 1)
     hub.order(CanaryArms({"extract": Arm("new", "old", 0.1)}))
     hub.order(CanaryArms({}))
-    hub.order(Suspended({"extract": "refuted"}, ["extract"]))
-    latest = [CanaryArms({}), Suspended({"extract": "refuted"}, ["extract"])]
+    hub.order(Suspended({"extract": {"proof": "refuted"}}))
+    latest = [CanaryArms({}), Suspended({"extract": {"proof": "refuted"}})]
     await until(lambda: len(first.orders) == 3)
     assert first.orders[1:] == latest
     pair.link(1, second)

@@ -52,7 +52,7 @@ def test_failed_checks_refute_it(tmp_path: Path) -> None:
     configuration = certified()
     trials, broken = promises.refute(fed(tmp_path, configuration, 40, confidence=0.0))
     assert "refuted by checks: 100.0% of" in broken["extract"]
-    assert suspended_in(configuration.lock, trials) == broken
+    assert suspended_in(configuration.lock, trials.refuted) == broken
     assert promises.follow(configuration, trials).watches == {}
     assert promises.refute(trials)[1] == {}  # told once
 
@@ -99,11 +99,11 @@ def test_a_former_proof_counts_until_it_is_refuted_too(tmp_path: Path) -> None:
     trials, _ = promises.refute(fed(tmp_path, configuration, 40, confidence=0.0))
     trials = promises.follow(configuration, trials)
     assert trials.watches["extract"].proof == proof_id(lock.former["extract"])
-    assert without_former(lock, trials) == []
+    assert without_former(lock, trials.refuted) == []
     fold_in(tmp_path, [row(decided="local", confidence=0.0) for _ in range(40)])
     trials, broken = promises.refute(looked(tmp_path, configuration, trials))
     assert "extract" in broken
-    assert without_former(lock, trials) == ["extract"]
+    assert without_former(lock, trials.refuted) == ["extract"]
     assert promises.follow(configuration, trials).watches == {}
     assert promises.certified_now(configuration, trials) == {}
 
@@ -111,6 +111,6 @@ def test_a_former_proof_counts_until_it_is_refuted_too(tmp_path: Path) -> None:
 def test_a_new_lock_is_a_new_promise(tmp_path: Path) -> None:
     trials, _ = promises.refute(fed(tmp_path, certified(), 40, confidence=0.0))
     anew = promises.follow(certified(made_us=5), trials)
-    assert anew.refuted == {}
+    assert suspended_in(certified(made_us=5).lock, anew.refuted) == {}
     assert anew.watches["extract"].checks.wealth.count == 0
     assert promises.describe(certified(), trials)["extract"]["refuted"]  # type: ignore[index]
