@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from .dataset_spec import DatasetError
 from .example import Json
+from .near import ExtraMissing
 
 BYTES_PER_TOKEN: Final = 4
 MESSAGE_TOKENS: Final = 4
@@ -56,6 +57,6 @@ def _load(path: Path) -> Any:
     try:
         return import_module("tokenizers").Tokenizer.from_file(str(path))
     except ModuleNotFoundError:
-        raise DatasetError("tokenizers is missing; pip install tokenizers") from None
+        raise ExtraMissing("tokenizers is missing; pip install 'pointsman[data]'") from None
     except Exception as error:  # noqa: BLE001 - the library raises nothing narrower than Exception
         raise DatasetError(f"{path} is no tokenizer.json: {error}") from None

@@ -1,6 +1,10 @@
+import sys
+
 import pytest
+import tokenizers
 
 from learning.dataset_spec import DatasetError
+from learning.near import ExtraMissing
 from learning.token_count import TokenCounter, texts_of
 
 
@@ -20,7 +24,6 @@ def test_all_texts_count():
 
 
 def test_a_tokenizer_is_used_where_one_is_given(tmp_path):
-    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     path = tmp_path / "tokenizer.json"
@@ -32,4 +35,10 @@ def test_a_tokenizer_is_used_where_one_is_given(tmp_path):
 def test_a_file_that_is_no_tokenizer_is_told(tmp_path):
     (tmp_path / "t.json").write_text("{}")
     with pytest.raises(DatasetError):
+        TokenCounter(tmp_path / "t.json")
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ExtraMissing, match=r"pointsman\[data\]"):
         TokenCounter(tmp_path / "t.json")
