@@ -159,7 +159,7 @@ class _Feeder:
     def told(self, row: AnsweredRow | None, loss: float | None) -> None:
         """Somebody says how wrong the answer of a request is."""
         run = self._open_run(row.route) if row is not None else None
-        if row is None or run is None or loss is None or row.backend != row.decided:
+        if row is None or run is None or loss is None:
             return
         side = _side(run, row)
         if side is not None:

@@ -45,13 +45,12 @@ def is_judged_route(route: Route) -> bool:
 
 
 def seen_of(row: AnsweredRow, route: Route) -> Seen:
-    """A request as it bears on its own arm of a canary."""
+    """A request as it bears on its side of a canary: what its client got, when, for how much."""
     clock, budget_s = clock_of(route), _budget_s(route)
     took_us = row.total_us if clock == "total" else row.first_byte_us
     return Seen(
         loss=_loss(row),
-        is_judged=is_judged_route(route)
-        and (row.first_confidence is not None or row.first_error is not None),
+        is_judged=is_judged_route(route) and (row.confidence is not None or _has_failed(row)),
         is_late=_is_late(took_us, budget_s, row.status),
         cost_usd=row.cost_usd,
     )
@@ -75,7 +74,10 @@ def shown_seen(label: LabelRow, route: Route) -> Seen:
 
 def first_seen(row: AnsweredRow, route: Route) -> Seen:
     """The answer a copy was made of: its first attempt alone, as the copy is one."""
-    return msgspec.structs.replace(seen_of(row, route), cost_usd=row.first_cost_usd)
+    has_failed = row.first_error is not None
+    is_judged = is_judged_route(route) and (row.first_confidence is not None or has_failed)
+    loss = None if row.first_error in UNTOLD else float(has_failed or row.first_confidence == 0)
+    return Seen(loss=loss, is_judged=is_judged, cost_usd=row.first_cost_usd)
 
 
 def label_loss(directory: Path, label: LabelRow) -> float | None:
@@ -146,9 +148,17 @@ def _budget_s(route: Route) -> float | None:
 
 
 def _loss(row: AnsweredRow) -> float | None:
-    if row.first_error in UNTOLD:
-        return None
-    return float(row.first_error is not None or row.first_confidence == 0)
+    """A first attempt that failed is an error though another backend helped out; an answer in
+    doubt that was escalated is as good as the one that was served, and dearer, and later."""
+    if _has_failed(row):
+        return 1.0
+    return float(row.confidence == 0) if row.status == "ok" else None
+
+
+def _has_failed(row: AnsweredRow) -> bool:
+    if row.first_error is not None and row.first_error not in UNTOLD:
+        return True
+    return row.status not in ("ok", "client_gone")
 
 
 def _is_late(took_us: int | None, budget_s: float | None, status: str) -> bool | None:

@@ -111,16 +111,14 @@ def test_a_step_is_made_as_soon_as_it_is_due_and_told_once(tmp_path: Path) -> No
 
 def test_feedback_is_a_label_and_counts_once(tmp_path: Path) -> None:
     trials = begun(HALF)
-    new, old = row(decided="new", canary="new"), row()
-    escalated = row(decided="new", canary="new", backend="gpt-4")
+    new, old = row(decided="new", canary="new", backend="gpt-4"), row()
     fold_in(
         tmp_path,
-        [new, old, escalated],
+        [new, old],
         feedback=[
             FeedbackRecord("1", old.id, now_us(), "thumb", number=1.0),
             FeedbackRecord("2", new.id, now_us(), "thumb", number=0.0),
             FeedbackRecord("3", new.id, now_us(), "thumb", number=0.0),
-            FeedbackRecord("4", escalated.id, now_us(), "thumb", number=0.0),
         ],
     )
     assert matter(looked(tmp_path, HALF, trials), "labels") == (1, 1.0)

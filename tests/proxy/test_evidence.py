@@ -43,25 +43,39 @@ LABEL = LabelRow(
 
 def test_a_right_answer_in_time() -> None:
     assert seen_of(ROW, ROUTE) == Seen(0.0, True, False, 0.002)
-    assert first_seen(ROW, ROUTE) == Seen(0.0, True, False, 0.001)
+    assert first_seen(ROW, ROUTE) == Seen(0.0, True, None, 0.001)
 
 
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
-        ({"first_confidence": 0.0}, Seen(1.0, True, False, 0.002)),
+        ({"confidence": 0.0}, Seen(1.0, True, False, 0.002)),
+        ({"first_confidence": 0.0, "backend": "gpt-4"}, Seen(0.0, True, False, 0.002)),
         ({"first_error": "timeout", "first_confidence": None}, Seen(1.0, True, False, 0.002)),
-        ({"first_error": "hedge_lost"}, Seen(None, True, False, 0.002)),
-        ({"first_confidence": None}, Seen(0.0, False, False, 0.002)),
+        ({"first_error": "hedge_lost"}, Seen(0.0, True, False, 0.002)),
+        ({"confidence": None}, Seen(0.0, False, False, 0.002)),
         ({"total_us": 200_001}, Seen(0.0, True, True, 0.002)),
         ({"total_us": None}, Seen(0.0, True, None, 0.002)),
-        ({"status": "error"}, Seen(0.0, True, True, 0.002)),
-        ({"status": "client_gone"}, Seen(0.0, True, None, 0.002)),
-        ({"status": "client_gone", "total_us": 300_000}, Seen(0.0, True, True, 0.002)),
+        ({"status": "error"}, Seen(1.0, True, True, 0.002)),
+        ({"status": "client_gone"}, Seen(None, True, None, 0.002)),
+        ({"status": "client_gone", "total_us": 300_000}, Seen(None, True, True, 0.002)),
     ],
 )
 def test_what_an_answer_tells(change: dict[str, object], seen: Seen) -> None:
     assert seen_of(ROW._replace(**change), ROUTE) == seen
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        ({"first_confidence": 0.0, "confidence": 1.0}, Seen(1.0, True, None, 0.001)),
+        ({"first_error": "timeout", "first_confidence": None}, Seen(1.0, True, None, 0.001)),
+        ({"first_error": "hedge_lost"}, Seen(None, True, None, 0.001)),
+        ({"first_confidence": None}, Seen(0.0, False, None, 0.001)),
+    ],
+)
+def test_what_a_copy_is_held_against(change: dict[str, object], seen: Seen) -> None:
+    assert first_seen(ROW._replace(**change), ROUTE) == seen
 
 
 def test_the_routes_own_clock_counts() -> None:
