@@ -27,7 +27,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     backend; empty where nothing was drawn."""
 
     backend: str
-    propensities: dict[str, float] = {}
+    propensities: tuple[tuple[str, float], ...] = ()
 
 
 def unit_of(key: bytes) -> float:
@@ -51,8 +51,8 @@ def held_by(decision: Decision) -> Held | None:
     """What the conversation of this decision stays with from now on."""
     if decision.chosen is None:
         return None
-    propensities = {one.backend: one.propensity for one in decision.candidates if one.propensity}
-    return Held(decision.chosen, propensities if len(propensities) > 1 else {})
+    drawn = [(one.backend, one.propensity) for one in decision.candidates if one.propensity]
+    return Held(decision.chosen, tuple(drawn) if len(drawn) > 1 else ())
 
 
 def stay(
@@ -99,7 +99,7 @@ def _reason(decision: Decision, backend: str) -> str:
 
 
 def _drawn(candidates: tuple[Candidate, ...], held: Held) -> tuple[Candidate, ...]:
-    drawn = held.propensities
+    drawn = dict(held.propensities)
     if not drawn or not drawn.keys() <= {one.backend for one in candidates}:
         drawn = {held.backend: 1.0}
     return tuple(

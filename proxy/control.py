@@ -6,8 +6,9 @@ serves with what it knows and connects again when the keeper is back.
 
     frame = length (u32, little endian) + msgpack of one message
 
-worker -> keeper: Hello, Report, ReloadDone, Question, Standing, ProbeWanted.
-keeper -> worker: Reload, LearnedState, Answer, Standing, ProbeAnswer, CanaryArms, Suspended.
+worker -> keeper: Hello, Report, ReloadDone, Question, Standing, ProbeWanted, Conversations.
+keeper -> worker: Reload, LearnedState, Answer, Standing, ProbeAnswer, CanaryArms, Suspended,
+                  Conversations.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import msgspec
 
 from adapters.standing import Standing
 from policies.canary_run import Arm
+from policies.sticky import Held
 from telemetry.metrics import Labels
 
 FRAME_BYTES_MAX = 64 << 20  # a learned state of 1,000 tasks is a few MB
@@ -102,8 +104,16 @@ class Suspended(msgspec.Struct, frozen=True, array_like=True, tag="suspended"):
     refuted: dict[str, dict[str, str]]
 
 
-FromWorker = Hello | Report | ReloadDone | Question | Standing | ProbeWanted
-FromKeeper = Reload | LearnedState | Answer | Standing | ProbeAnswer | CanaryArms | Suspended
+class Conversations(msgspec.Struct, frozen=True, array_like=True, tag="conversations"):
+    """What these conversations stay with from now on; see `sticking.py`."""
+
+    entries: list[tuple[bytes, Held]]
+
+
+FromWorker = Hello | Report | ReloadDone | Question | Standing | ProbeWanted | Conversations
+FromKeeper = (
+    Reload | LearnedState | Answer | Standing | ProbeAnswer | CanaryArms | Suspended | Conversations
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _from_worker = msgspec.msgpack.Decoder(FromWorker)

@@ -14,8 +14,10 @@ from policies.decide import decide
 from policies.decision import Decision
 from policies.fitted import PROMPT_BYTES_MAX
 from policies.narrowing import interchangeable, pinned
+from policies.sticky import seed_of
 
 from .errors import Shape
+from .sticking import conversation_key, keep_to
 from .wiring import Wiring
 
 if TYPE_CHECKING:
@@ -43,6 +45,13 @@ def match_of(exchange: "Exchange", maker: str | None) -> RouteMatch | None:
 
 def decision_of(exchange: "Exchange", match: RouteMatch) -> Decision:
     """Who answers an exchange on the route that takes it."""
+    key = None if match.route.sticky == "none" else conversation_key(exchange, match)
+    if key is None:
+        return _decided(exchange, match, exchange.ts_us)
+    return keep_to(exchange, match, key, _decided(exchange, match, seed_of(key)))
+
+
+def _decided(exchange: "Exchange", match: RouteMatch, seed: int) -> Decision:
     assert exchange.features is not None
     return decide(
         exchange.wiring.policy,
@@ -50,7 +59,7 @@ def decision_of(exchange: "Exchange", match: RouteMatch) -> Decision:
         exchange.features,
         exchange.plane.world,
         decision_id=exchange.id,
-        seed=exchange.ts_us,
+        seed=seed,
         acceptable=chances_of(exchange) if match.compiled.weighs_chances else None,
     )
 

@@ -46,6 +46,7 @@ from .judging import judge_answer
 from .patience import FAR_S
 from .recording import Ending, Packed, Tape, lower_level, record_of, total_cost_usd
 from .redacting import redacted
+from .sticking import answered_by
 from .timing import NEVER_S, act_on_time, allowed_s, next_due_s
 from .wiring import Wiring
 
@@ -86,6 +87,9 @@ class Exchange:
     head_sent_s: float | None = None
     last_write_s = 0.0
     is_paused = False
+    is_sticky = False
+    conversation_key: bytes | None = None
+    """On a route whose conversations stay with their model."""
     _held_tail = b""
     _last = b""
     canary: str | None = None
@@ -447,6 +451,8 @@ class Exchange:
         now_s = monotonic()
         if won is not None and self.endpoint is not None and self.endpoint.keeps_responses:
             self._remember(won)
+        if self.conversation_key is not None and won is not None and status == "ok":
+            answered_by(self, self.conversation_key, won)
         if self.cost_usd is None:
             self.cost_usd = total_cost_usd(self.attempts)
         first_byte_s = self.head_sent_s or (now_s if status != "client_gone" else None)

@@ -22,6 +22,7 @@ from .control import (
     Answer,
     CanaryArms,
     ControlError,
+    Conversations,
     FromKeeper,
     FromWorker,
     Hello,
@@ -37,6 +38,7 @@ from .control import (
     read_from_worker,
 )
 from .shared_health import SharedHealth
+from .sticking import Memory
 
 QUEUE_BYTES_MAX = 8 << 20  # a worker that does not read its learned state misses some
 HELLO_S = 5.0
@@ -105,6 +107,7 @@ class Hub:
         """By worker and process: one that is being replaced has a successor beside it."""
         self._last: dict[tuple[int, int], Counters] = {}
         self._health = SharedHealth()
+        self._conversations = Memory()
         self._welcomed = 0
         self._base: Counters = {}
         self._learned: bytes | None = None
@@ -241,6 +244,7 @@ class Hub:
         self._send_learned(member)
         for standing in self._health.standings:
             member.send(standing)
+        member.send(self._conversations.all())
         return member
 
     async def _listen(self, reader: asyncio.StreamReader, member: Member) -> None:
@@ -266,17 +270,20 @@ class Hub:
         elif isinstance(message, Question) and self._on_question is not None:
             self._on_question(message, member.send)
         elif isinstance(message, Standing):
+            if self._health.note(message):
+                self._pass_on(message, member)
+        elif isinstance(message, Conversations):
+            self._conversations.hear(message.entries)
             self._pass_on(message, member)
         elif isinstance(message, ProbeWanted):
             is_granted = self._health.grant(message.backend, member.pid, monotonic())
             member.send(ProbeAnswer(message.backend, is_granted))
 
-    def _pass_on(self, told: Standing, member: Member) -> None:
-        """What one worker found out about a backend, to the others."""
-        if self._health.note(told):
-            for other in self._members.values():
-                if other is not member and other.is_reading:
-                    other.send(told)
+    def _pass_on(self, told: Standing | Conversations, member: Member) -> None:
+        """What one worker found out or decided, to the others."""
+        for other in self._members.values():
+            if other is not member and other.is_reading:
+                other.send(told)
 
     def _remember(self, member: Member) -> None:
         """Keep the latest counters; those of the worker's former processes go into the base."""

@@ -19,6 +19,7 @@ from .control import (
     Answer,
     CanaryArms,
     ControlError,
+    Conversations,
     FromKeeper,
     FromWorker,
     Hello,
@@ -75,6 +76,12 @@ class Subject(Protocol):
     def standings(self) -> list[Standing]:
         """What this worker holds against backends: a new keeper knows nothing of it."""
 
+    def hear_of(self, conversations: Conversations) -> None:
+        """What conversations stay with."""
+
+    def conversations(self) -> Conversations:
+        """What they stay with here."""
+
 
 @dataclass(slots=True)
 class Link:
@@ -107,7 +114,7 @@ class Link:
         rows = [(name, labels, value) for (name, labels), value in self.subject.counters().items()]
         self._send(Report(rows, msgspec.json.encode(self.subject.state())))
 
-    def ask(self, question: Question | Standing | ProbeWanted) -> bool:
+    def ask(self, question: Question | Standing | ProbeWanted | Conversations) -> bool:
         """Send a question, or news, if the keeper is there and reads."""
         writer = self._writer
         if writer is None or writer.transport.get_write_buffer_size() > QUEUE_BYTES_MAX:
@@ -131,6 +138,7 @@ class Link:
         self._send(Hello(self.worker, self.pid, self.subject.generation))
         for standing in self.subject.standings():
             self._send(standing)
+        self._send(self.subject.conversations())
         tasks = TaskKeeper(lambda name, error: self.on_trouble(f"{name}: {error!r}"))
         tasks.start("reports", self._report_often())
         try:
@@ -157,6 +165,8 @@ class Link:
             self.subject.take_canaries(message)
         elif isinstance(message, Suspended):
             self.subject.suspend(message)
+        elif isinstance(message, Conversations):
+            self.subject.hear_of(message)
         elif isinstance(message, Reload):
             error = None
             try:

@@ -213,7 +213,7 @@ def record_of(exchange: "Exchange", ending: Ending) -> RequestRecord:
         None if won is None else won.confidence,
         len(attempts) > 1 and _is_escalated(attempts, won),
         exchange.canary,
-        False,
+        exchange.is_sticky,
         won is not None and won.target.is_simulated,
         reader.is_unparsed,
         reader.response_id,

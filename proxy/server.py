@@ -47,6 +47,7 @@ from .pins import Pins
 from .recording import Packer
 from .reply import DECISIONS_PREFIX, FEEDBACK_PATH, Reply, allowed_methods, own_method
 from .shadow import Shadows
+from .sticking import Memory
 from .watch import Watch
 from .wiring import Wiring, wire
 
@@ -94,6 +95,7 @@ class DataPlane:
         self.pack = Packer()
         self.lookup = Lookup(loop)
         self.pins = Pins(self.lookup)
+        self.conversations = Memory()
         self._clients: set[DownstreamProtocol] = set()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -243,6 +245,7 @@ class DataPlane:
             "connections": len(self._clients),
             "learned": self.world.learned.name,
             "fitted": self.fitted.digest or None,
+            "conversations": len(self.conversations),
             "canaries": {name: arm.share for name, arm in self.sides.arms.items()},
             "promises": promises_json(self.wiring.configuration),
             "backends": {

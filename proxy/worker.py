@@ -28,7 +28,7 @@ from telemetry.metrics import Counters, journal_counters
 from .active import Active, build_active, read_active
 from .child import DRAIN_S, StopSignal, describe_failure
 from .configuration import Configuration
-from .control import Answer, CanaryArms, ProbeAnswer, Suspended
+from .control import Answer, CanaryArms, Conversations, ProbeAnswer, Suspended
 from .fitting import load_models, load_models_now
 from .handover import Handover
 from .keys import KeyFileError, Keys
@@ -133,6 +133,14 @@ class Worker:
         broken = suspended_in(self.lock, self.refuted)
         self.plane.suspend(broken, without_former(self.lock, self.refuted))
 
+    def hear_of(self, conversations: Conversations) -> None:
+        """What conversations stay with, as other workers have it."""
+        self.plane.conversations.hear(conversations.entries)
+
+    def conversations(self) -> Conversations:
+        """What they stay with here."""
+        return self.plane.conversations.all()
+
     def standings(self) -> list[Standing]:
         """What is held against backends here."""
         return self.plane.watch.standings()
@@ -173,6 +181,7 @@ async def _serve(handover: Handover, index: int, listening: socket.socket) -> No
     link = Link(handover.control_path, index, os.getpid(), worker, _report_trouble)
     plane.lookup.through(link.ask)
     plane.watch.through(link.ask)
+    plane.conversations.through(link.ask)
     tasks.start("keeper link", link.run())
     handover.tell(f"worker {index} ready")
     gc.freeze()

@@ -110,5 +110,5 @@ def test_propensities_are_those_of_the_first_draw(seed: int, later: str) -> None
     odds = {one.backend: one.propensity for one in found.candidates}
     assert odds == {one.backend: one.propensity for one in first.candidates}
     assert sum(odds.values()) == pytest.approx(1.0)
-    moved = Held(later, {"o3-mini": 0.5, later: 0.5})  # drawn under another configuration
+    moved = Held(later, (("o3-mini", 0.5), (later, 0.5)))  # drawn under another configuration
     assert sum(one.propensity for one in stay(decided(TWO), moved, {})[0].candidates) == 1.0

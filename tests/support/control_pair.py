@@ -5,7 +5,8 @@ import socket
 from pathlib import Path
 
 from adapters.standing import Standing
-from proxy.control import Answer, CanaryArms, ProbeAnswer, Suspended
+from policies.sticky import Held
+from proxy.control import Answer, CanaryArms, Conversations, ProbeAnswer, Suspended
 from proxy.hub import Hub, OnQuestion
 from proxy.link import Link
 from telemetry.metrics import Counters
@@ -23,6 +24,8 @@ class FakeWorker:
         self.news: list[Standing | ProbeAnswer] = []
         self.held: list[Standing] = []
         self.orders: list[CanaryArms | Suspended] = []
+        self.sticks: dict[bytes, Held] = {}
+        self.told: list[tuple[bytes, Held]] = []
         self.failure: Exception | None = None
         self.asked: list[int] = []
         self.is_stuck = False
@@ -58,6 +61,12 @@ class FakeWorker:
 
     def standings(self) -> list[Standing]:
         return self.held
+
+    def hear_of(self, conversations: Conversations) -> None:
+        self.told += conversations.entries
+
+    def conversations(self) -> Conversations:
+        return Conversations(list(self.sticks.items()))
 
 
 class Pair:
