@@ -15,7 +15,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check full lint demo bench bench-routing bench-learning flywheel train-env compiled docs lock dev \
+.PHONY: help run test check full lint demo bench bench-routing bench-learning flywheel flywheel-stub train-env compiled docs lock dev \
 	conformance conformance-quick conformance-ready faults
 
 help: ## this list
@@ -74,6 +74,9 @@ bench-learning: $(VENV)/.dev-ready ## a million rows exported and made a data se
 
 flywheel: .venv-train/.ready $(VENV)/.demo-ready ## an app's calls to a model of one's own, every step real
 	@$(BIN)/python -m learning.flywheel $(FLYWHEEL_ARGS)
+
+flywheel-stub: $(VENV)/.dev-ready ## the same in a minute: the trainer is a stub, and says so
+	@$(BIN)/python -m learning.flywheel --stub $(FLYWHEEL_ARGS)
 
 train-env: .venv-train/.ready ## the environment that trains (1.5 GB; torch for the CPU)
 

@@ -60,6 +60,7 @@ class BackendResult(msgspec.Struct, frozen=True):
     error: Interval | None
     p50: Interval | None
     p95: Interval | None
+    p90_us: float | None
     p99_us: float | None
     first_token_p50_us: float | None
     first_token_p95_us: float | None
@@ -155,7 +156,7 @@ def _result(graded: Graded, backend: Backend) -> BackendResult:
             failures[item.error_type] = failures.get(item.error_type, 0) + 1
     firsts = sorted(i.first_token_us for i in items if i.first_token_us is not None)
     p50, p95 = (_latency(timed, share, seed) for share in (0.50, 0.95))
-    p99 = _latency(timed, 0.99, seed, resamples=1)
+    p90, p99 = (_latency(timed, share, seed, resamples=1) for share in (0.90, 0.99))
     cost = _scaled(bootstrap_mean(costs, seed=seed), 1000) if costs else None
     return BackendResult(
         backend=name,
@@ -167,6 +168,7 @@ def _result(graded: Graded, backend: Backend) -> BackendResult:
         error=wilson(wrong, len(right)) if right and not is_reference else None,
         p50=p50,
         p95=p95,
+        p90_us=p90.value if p90 else None,
         p99_us=p99.value if p99 else None,
         first_token_p50_us=_nth(firsts, 0.50),
         first_token_p95_us=_nth(firsts, 0.95),

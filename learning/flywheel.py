@@ -1,205 +1,347 @@
 """`make flywheel`: from the calls of an app to a model of one's own, every step the real command.
 
-    simulated gpt-4 and o3-mini -> serve and capture -> benchmark -> a teacher's labels -> data set
-    -> LoRA on a 270M model -> GGUF -> serve -> benchmark beside the hosted ones
+    generate   noisy calls about loans, with what is true in them
+    capture    GPT-4 answers them through `pointsman serve`
+    benchmark  GPT-4 and o3-mini against the route's requirements: neither meets them
+    label      o3-mini as the teacher
+    dataset    split without leaks, personal data masked, the constant prompt pruned
+    train      LoRA on a model of 270 million parameters, merged, converted to GGUF
+    baseline   that model untrained, with examples in its prompt
+    trial      `pointsman model serve`: the student answers calls nobody trained on
+    calibrate  from which confidence on its answers keep the promised error
+    canary     it takes over from GPT-4: shadow, 50 %, 100 %
+    routed     new calls: the student answers, and o3-mini where it is unsure
+    report     the table before and after
 
-    --calls N     captured (2,000)
-    --speed N     of the simulated backends; their latencies are then not the talk's
-    --stub        no training and no local model: the steps before it, for CI; says so
+    --work-dir D   keep the run there; the same command goes on behind the last step that is done
+    --from STEP    do that step and those behind it anew
+    --stub         CI: the trainer is a stub, and a simulated student stands in; says so
 
-What is not there yet (calibration, canary) is named at the end, not played. Exit code 1 where a
-step fails.
+GPT-4 and o3-mini are simulated, with the pace, errors and tokens of one company's measured month.
+Exit code 1 where a step fails or the routed line misses what it is for.
 """
 
 import argparse
-import asyncio
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import aiohttp
+import msgspec
 
 from pointsman.errors import PointsmanError
+from pointsman.units import duration_s
 
+from . import flywheel_report as report
+from . import flywheel_traffic as traffic
 from .demo import serving
-from .flywheel_calls import Call, as_known_answer, as_question, calls
-from .local import LocalServer
-from .models import find_model
+from .flywheel_calls import EXAMPLES, Call, as_known_answer, as_question, calls, few_shot
+from .flywheel_config import Stage
+from .flywheel_steps import Found, State, Step, model_served, pointsman, read_json
 
-AT_ONCE: Final = 64
-NOT_BUILT: Final = ("calibration of the student's confidence", "canary with escalation")
-
-CONFIG: Final = """\
-listen: 127.0.0.1:0
-admin: 127.0.0.1:0
-capture: {{directory: ./data}}
-backends:
-  gpt-4:
-    adapter: simulated
-    profile: {{like: gpt-4, answers: answers.jsonl, speed: {speed:g}}}
-    price: {{input: 30, output: 60}}
-  o3-mini:
-    adapter: simulated
-    profile: {{like: o3-mini, answers: answers.jsonl, speed: {speed:g}}}
-    price: {{input: 1.10, output: 4.40}}
-    reasoning: true
-{student}routes:
-  extract:
-    match: {{model: auto}}
-    candidates: [gpt-4, o3-mini]
-    require:
-      latency: {{p90: 200ms, of: total}}
-      error: {{max: 9%, confidence: 95%, reference: o3-mini}}
-      cost: {{max: $0.004}}
-    if_none: fastest
-  default: {{candidates: gpt-4}}
-"""
-STUDENT: Final = (
-    "  student: {{adapter: openai, base_url: {url}, model: model, price: {{per_hour: 0.20}},"
-    " logprobs: true}}\n"
+ROUTE: Final = "extract"
+STUB_SAYS: Final = (
+    "STUB: nothing is trained here; a simulated student stands in for the model"
+    " (`make flywheel` trains and serves a real one)"
 )
+CANARY_POLL: Final = 8
+"""Its state is asked for after so many calls."""
 
 
 class Size(NamedTuple):
-    """How much of it. `speed`: of the simulated backends; above 1 they are faster than life."""
+    """How much of everything; the budgets are this machine's."""
 
     calls: int = 2000
-    tests: int = 200
-    steps: int = 60
+    benchmarked: int = 1200
+    labelled: int = 900
+    steps: int = 30
+    batch: int = 8
+    baseline: int = 40
+    trial: int = 260
+    canary: int = 600
+    routed: int = 150
+    at_once: int = 160
+    """Calls under way to the hosted backends."""
+    own_at_once: int = 2
+    """To the student: as many as its server has slots."""
+    threads: int = 2
     speed: float = 1.0
+    budget: str = "1200ms"
 
 
-class FlywheelError(PointsmanError):
-    """A step failed; the message is its own."""
+SMALL: Final = Size(
+    calls=400, benchmarked=300, labelled=300, trial=150, canary=300, routed=60, at_once=32,
+    own_at_once=8, speed=20.0,
+)  # fmt: skip
+"""CI's, under 90 s on two busy cores; its latencies are not the talk's."""
 
 
 class Flywheel:
     """One run in a folder of its own."""
 
-    def __init__(self, directory: Path, size: Size, *, is_stub: bool) -> None:
+    def __init__(self, directory: Path, size: Size, *, is_stub: bool = False) -> None:
         self.directory = directory
         self.config = directory / "config.yaml"
+        self.state = State(directory)
+        self.is_fresh = False
+        """Training begins anew; else it goes on from its last checkpoint."""
         self._size = size
-        self._count = size.calls
         self._is_stub = is_stub
-        self.spans: list[tuple[str, float]] = []
+        self._stage = Stage(size.budget, size.speed)
+        made = list(calls(size.calls + size.canary + size.routed))
+        self._captured = made[: size.calls]
+        self._for_canary = made[size.calls : size.calls + size.canary]
+        self._for_routing = made[size.calls + size.canary :]
+        self._made = made
 
-    def run(self) -> None:
-        """Every step that there is, in order."""
-        made = list(calls(self._count + self._size.tests))
-        self._step("generate", lambda: self._write(made))
-        self._step("capture", lambda: self._capture(made[: self._count]))
-        before = self._step("benchmark", lambda: self._benchmark("gpt-4", "o3-mini"))
-        self._step("label", lambda: self._pointsman(
-            "label", "--teacher", "o3-mini", "--route", "extract", "--budget", "200", "--yes",
-            "--sample", str(self._count), "--concurrency", str(AT_ONCE),
-        ))  # fmt: skip
-        self._step("data set", lambda: self._pointsman(
-            "dataset", "build", "extract", "--route", "extract", "--labels", "require",
-            "--prune-prefix",
-        ))  # fmt: skip
-        if self._is_stub:
-            say("No training here (--stub): the steps behind it are left out.")
-        else:
-            self._student(before)
-        say("Not there yet: " + "; ".join(NOT_BUILT))
+    @property
+    def steps(self) -> list[Step]:
+        """All of it, in order."""
+        return [
+            Step("generate", self._generate),
+            Step("capture", self._capture),
+            Step("benchmark", self._benchmark),
+            Step("label", self._label),
+            Step("dataset", self._dataset),
+            Step("train", self._train),
+            Step("baseline", self._baseline),
+            Step("trial", self._trial),
+            Step("calibrate", self._calibrate),
+            Step("canary", self._canary),
+            Step("routed", self._routed),
+            Step("report", self._report),
+        ]
 
-    def _student(self, before: dict[str, Any]) -> None:
-        self._step("train", lambda: self._pointsman(
-            "train", "--dataset", "extract", "--steps", str(self._size.steps),
-            "--max-tokens", "512",
-        ))  # fmt: skip
-        model = find_model(self.directory / "data", "extract")
-        with LocalServer(
-            model.artifact_path, threads=max(1, (os.cpu_count() or 1) // 2),
-            log=self.directory / "student.log", template=model.template_path,
-        ) as server:  # fmt: skip
-            self._write_config(STUDENT.format(url=server.base_url))
-            after = self._step("benchmark the student", lambda: self._benchmark(
-                "student", dataset="extract", at_once=2
-            ))  # fmt: skip
-        for result in [*before["results"], *after["results"]]:
-            say(_line(result))
+    def run(self) -> bool:
+        """Every step that is not done; whether it did what it is for."""
+        for step in self.steps:
+            self.state.run(step, say)
+        return not self.state.found("report")["faults"]
 
-    def _step(self, name: str, work: Any) -> Any:
-        say(f"== {name}")
-        started_s = time.monotonic()
-        found = work()
-        self.spans.append((name, time.monotonic() - started_s))
-        return found
+    # -- what the app and the hosted models do ---------------------------------------------------
 
-    def _write(self, made: list[Call]) -> None:
-        for file, line in (("answers.jsonl", as_known_answer), ("all.jsonl", as_question)):
-            text = "".join(line(call) + "\n" for call in made)
-            (self.directory / file).write_text(text, "utf-8")
-        test = "".join(as_question(call) + "\n" for call in made[self._count :])
-        (self.directory / "test.jsonl").write_text(test, "utf-8")
-        self._write_config("")
+    def _generate(self) -> None:
+        shutil.rmtree(self.directory / "data", ignore_errors=True)
+        answers = "".join(as_known_answer(call) + "\n" for call in self._made)
+        (self.directory / "answers.jsonl").write_text(answers, "utf-8")
+        asked = "".join(as_question(call) + "\n" for call in self._captured)
+        (self.directory / "truth.jsonl").write_text(asked, "utf-8")
+        say(self._captured[0].text)
+        say(f"   -> {msgspec.json.encode(self._captured[0].answer).decode()}")
 
-    def _write_config(self, student: str) -> None:
-        self.config.write_text(CONFIG.format(student=student, speed=self._size.speed), "utf-8")
-
-    def _capture(self, made: list[Call]) -> None:
+    def _capture(self) -> None:
+        self._configure(self._stage.today())
         with serving(self.config, self.directory / "serve.log") as base_url:
-            asyncio.run(_ask_all(base_url, made))
+            outcomes = traffic.ask_all(base_url, self._captured, at_once=self._size.at_once)
+        wrong = sum(not one.is_right for one in outcomes)
+        say(f"{len(outcomes)} calls captured; GPT-4 answered {wrong} of them wrongly")
 
-    def _benchmark(
-        self, *backends: str, dataset: str | None = None, at_once: int = AT_ONCE
-    ) -> dict[str, Any]:
-        words = [word for backend in backends for word in ("--backend", backend)]
-        asked = ["--dataset", dataset] if dataset else ["--set", str(self.directory / "test.jsonl")]
-        text = self._pointsman(
-            "benchmark", "--route", "extract", *words, *asked, "--json", "--budget", "100",
-            "--concurrency", str(at_once), is_shown=False,
+    def _benchmark(self) -> Found:
+        self._configure(self._stage.measured())
+        words = ["--set", str(self.directory / "truth.jsonl"), "--sample",
+                 str(self._size.benchmarked), "--concurrency", str(self._size.at_once)]  # fmt: skip
+        return self._benchmarked("gpt-4", "o3-mini", words=words)
+
+    def _label(self) -> None:
+        said = pointsman(
+            self.config, "label", "--teacher", "o3-mini", "--route", ROUTE, "--budget", "200",
+            "--yes", "--sample", str(self._size.labelled),
+            "--concurrency", str(self._size.at_once),
         )  # fmt: skip
-        found: dict[str, Any] = json.loads(text)
-        for result in found["results"]:
-            say(_line(result))
-        say(found["advice"]["verdict"])
+        say(said.rstrip())
+
+    def _dataset(self) -> None:
+        share = min(0.8, 1.15 * self._size.trial / self._size.labelled)
+        say(
+            pointsman(
+                self.config, "dataset", "build", ROUTE, "--route", ROUTE, "--labels", "require",
+                "--prune-prefix", "--test", f"{share:.0%}", "--valid", "2%",
+            ).rstrip()
+        )  # fmt: skip
+
+    # -- the student -----------------------------------------------------------------------------
+
+    def _train(self) -> Found:
+        size = self._size
+        words = ["--steps", str(size.steps), "--batch", str(size.batch), "--threads",
+                 str(size.threads), "--max-tokens", "384"]  # fmt: skip
+        if self.is_fresh:
+            words.append("--fresh")
+        if self._is_stub:
+            say(STUB_SAYS)
+            words += ["--python", str(self._stub_trainer()), "--base", str(self._stub_base())]
+        told = pointsman(self.config, "train", "--dataset", ROUTE, "--json", *words)
+        found = read_json(told)
+        say(f"{found['model']}: {found['steps']} steps, loss {found['first_loss']:.3f} ->"
+            f" {found['last_loss']:.3f}, of a few answers {found['stops'] or 0:.0%} ended by"
+            " themselves")  # fmt: skip
         return found
 
-    def _pointsman(self, *words: str, is_shown: bool = True) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "proxy.cli", *words, "--config", str(self.config)],
-            capture_output=True,
-            text=True,
-            check=False,
+    def _baseline(self) -> Found | None:
+        if self._is_stub or not self._size.baseline:
+            say("left out")
+            return None
+        template = self.directory / "few-shot.jinja"
+        template.write_text(few_shot(self._captured), "utf-8")
+        log = self.directory / "model.log"
+        with model_served(
+            self.config, "gemma-3-270m", threads=self._size.threads, log=log, template=template
+        ) as url:
+            self._configure(self._stage._replace(url=url).baseline())
+            words = ["--dataset", ROUTE, "--sample", str(self._size.baseline),
+                     "--concurrency", str(self._size.own_at_once)]  # fmt: skip
+            return self._benchmarked("untrained", words=words)
+
+    def _trial(self) -> Found:
+        """Also what calibrates: held-out calls whose labels are there already."""
+        started_s = time.time()
+        known = {call.text: call for call in self._captured}
+        asked = [known[text] for text in self._held_out() if text in known][: self._size.trial]
+        with self._student() as stage:
+            self._ask("trial", stage.trial(), asked)
+        return {"started_s": started_s, "calls": len(asked)}
+
+    def _calibrate(self) -> Found:
+        """On answers of the student only: what GPT-4 answered before says nothing of it."""
+        with self._student() as stage:
+            self._configure(stage.routed())
+        since = f"{int(time.time() - self.state.found('trial')['started_s']) + 1}s"
+        said = pointsman(
+            self.config, "calibrate", "--route", ROUTE, "--since", since, "--json", allowed=(0, 1)
         )
-        if done.returncode:
-            raise FlywheelError(f"pointsman {words[0]}: {done.stderr.strip()[-500:]}")
-        if is_shown:
-            say(done.stdout.rstrip())
-        return done.stdout
+        lock = read_json(said)
+        say(_proof(lock))
+        return lock
+
+    def _canary(self) -> Found:
+        """The first lock's threshold holds; GPT-4 hands over where everything is kept."""
+        with self._student() as stage:
+            accept = self.state.found("calibrate").get("accept") or 0.0
+            text = stage._replace(accept=accept).canary()
+            outcomes = self._ask("canary", text, self._for_canary, should_stop=self._is_over)
+            found = self._canaries()
+        for step in found["steps"]:
+            say(f"  {step['what']} ({step['stage']}): {step['reason']}")
+        say(f"after {len(outcomes)} calls: {found['status']}")
+        say(found["suggested_edit"] or f"  waits for: {found['waits_for']}")
+        return found
+
+    def _routed(self) -> Found | None:
+        with self._student() as stage:
+            self._ask("routed", stage.routed(), self._for_routing)
+        return None
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _report(self) -> Found:
+        before = [report.of_benchmark(r) for r in self.state.found("benchmark")["results"]]
+        baseline = self.state.found("baseline").get("results", [])
+        outcomes = self._kept("routed")
+        routed = report.of_outcomes(outcomes, "routed")
+        lines = [
+            *before,
+            *(report.of_benchmark(one, f"untrained, {EXAMPLES} examples") for one in baseline),
+            report.of_outcomes(self._kept("trial"), "student alone"),
+            routed,
+        ]
+        for line in report.table(lines):
+            say(line)
+        faults = report.faults(routed, before, duration_s(self._size.budget))
+        if self.state.found("canary")["status"] != "promoted":
+            faults.append("the canary was not promoted")
+        escalated = sum(one.is_escalated for one in outcomes) / len(outcomes)
+        say(report.verdict(routed, faults, self._size.budget, escalated))
+        if self._is_stub:
+            say(STUB_SAYS)
+        return {"faults": faults}
+
+    # -- helpers ---------------------------------------------------------------------------------
+
+    def _configure(self, text: str) -> None:
+        self.config.write_text(text, "utf-8")
+
+    def _benchmarked(self, *backends: str, words: Sequence[str]) -> Found:
+        named = [word for backend in backends for word in ("--backend", backend)]
+        text = pointsman(
+            self.config, "benchmark", "--route", ROUTE, *named, *words, "--json", "--budget", "100"
+        )
+        found: dict[str, Any] = msgspec.json.decode(text)
+        for line in report.table([report.of_benchmark(one) for one in found["results"]]):
+            say(line)
+        for line in (found["advice"]["verdict"], *found["advice"]["lines"]):
+            say(f"  {line}")
+        return {"results": found["results"]}
+
+    @contextmanager
+    def _student(self) -> Iterator[Stage]:
+        """The stage with the student's address, while it is served."""
+        if self._is_stub:
+            yield self._stage
+            return
+        log = self.directory / "model.log"
+        with model_served(self.config, ROUTE, threads=self._size.threads, log=log) as url:
+            yield self._stage._replace(url=url)
+
+    def _ask(
+        self, name: str, config: str, asked: Sequence[Call], **options: Any
+    ) -> list[traffic.Outcome]:
+        """Calls through the proxy under that configuration; kept for the report."""
+        self._configure(config)
+        with serving(self.config, self.directory / "serve.log") as base_url:
+            outcomes = traffic.ask_all(base_url, asked, at_once=self._size.own_at_once, **options)
+        lines = pointsman(
+            self.config, "captures", "--json", "--limit", str(len(outcomes))
+        ).splitlines()
+        outcomes = traffic.with_records(outcomes, lines)
+        traffic.keep(self.directory / f"{name}.json", outcomes)
+        for line in report.table([report.of_outcomes(outcomes, name)]):
+            say(line)
+        return outcomes
+
+    def _kept(self, name: str) -> list[traffic.Outcome]:
+        return traffic.kept(self.directory / f"{name}.json")
+
+    def _held_out(self) -> list[str]:
+        """What the data set's test rows ask."""
+        out = self.directory / "held-out.jsonl"
+        pointsman(
+            self.config, "export", "--dataset", ROUTE, "--split", "test", "--format",
+            "trl-prompt-completion", "--output", str(out),
+        )  # fmt: skip
+        rows = map(msgspec.json.decode, out.read_bytes().splitlines())
+        return [row["prompt"][-1]["content"] for row in rows]
+
+    def _canaries(self) -> Found:
+        return read_json(pointsman(self.config, "canary", "status", ROUTE, "--json"))
+
+    def _is_over(self, done: int) -> bool:
+        return done % CANARY_POLL == 0 and self._canaries()["status"] in ("promoted", "rolled_back")
+
+    def _stub_trainer(self) -> Path:
+        path = self.directory / "stub-trainer"
+        path.write_text(f'#!/bin/sh\nexec {sys.executable} -m learning.flywheel_trainer "$2"\n')
+        path.chmod(0o700)
+        return path
+
+    def _stub_base(self) -> Path:
+        folder = self.directory / "stub-base"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text("{}\n")
+        return folder
 
 
-async def _ask_all(base_url: str, made: list[Call]) -> None:
-    """Every call once, through the proxy."""
-    queue = iter(made)
-    async with aiohttp.ClientSession() as session:
-
-        async def work() -> None:
-            for call in queue:
-                body = {"model": "auto", "messages": call.messages}
-                async with session.post(f"{base_url}/chat/completions", json=body) as answer:
-                    await answer.read()
-
-        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-
-
-def _line(result: dict[str, Any]) -> str:
-    """One backend's figures."""
-    error, p95, cost = result["error"], result["p95"], result["usd_per_1k"]
+def _proof(lock: Found) -> str:
+    if lock["refused"]:
+        return f"no promise: {lock['reason']}"
     return (
-        f"{result['backend']:>10}: error {error[0]:.1%} ({error[1]:.1%}-{error[2]:.1%}),"
-        f" p50 {result['p50'][0] / 1000:.0f} ms, p95 {p95[0] / 1000:.0f} ms,"
-        f" ${cost[0]:.3f} per 1,000, n {result['n']}"
+        f"certified: error at most {lock['max']:.0%} at {lock['confidence']:.0%}"
+        f" ({lock['errors']} wrong of {lock['labels']} labels, bound {lock['bound']:.1%});"
+        f" answers are accepted from confidence {lock['accept']} on"
     )
 
 
@@ -210,32 +352,42 @@ def say(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; 0 where every step worked."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    usual = Size()
-    parser.add_argument("--calls", type=int, default=usual.calls)
-    parser.add_argument("--tests", type=int, default=usual.tests)
-    parser.add_argument("--steps", type=int, default=usual.steps, help="of training")
-    parser.add_argument("--speed", type=float, default=usual.speed, help="of simulated backends")
-    parser.add_argument("--stub", action="store_true", help="without training and local model")
-    parser.add_argument("--keep", type=Path, help="where the run's files stay")
-    options = parser.parse_args(arguments)
-    directory = options.keep or Path(tempfile.mkdtemp(prefix="pointsman-flywheel-"))
+    """Run it; 0 where every step worked and the routed line did what it is for."""
+    options = _parser().parse_args(arguments)
+    kept = options.work_dir
+    directory = kept or Path(tempfile.mkdtemp(prefix="pointsman-flywheel-"))
     directory.mkdir(parents=True, exist_ok=True)
-    size = Size(options.calls, options.tests, options.steps, options.speed)
+    given = {name: getattr(options, name) for name in Size._fields}
+    usual = SMALL if options.stub else Size()
+    size = usual._replace(**{name: value for name, value in given.items() if value is not None})
     wheel = Flywheel(directory, size, is_stub=options.stub)
-    started_s = time.monotonic()
+    if options.begin is not None:
+        wheel.state.begin_at(options.begin, [step.name for step in wheel.steps])
+        wheel.is_fresh = all(one.name != "train" for one in wheel.state.done)
     try:
-        wheel.run()
-    except PointsmanError as error:
+        is_met = wheel.run()
+    except (PointsmanError, OSError) as error:
         say(f"failed: {error} (files in {directory})")
         return 1
-    for name, span_s in wheel.spans:
-        say(f"{span_s:7.1f} s  {name}")
-    say(f"{time.monotonic() - started_s:7.1f} s  in all")
-    if options.keep is None:
+    for one in wheel.state.done:
+        say(f"{one.wall_s:7.1f} s  {one.name} (processor {one.cpu_s:.0f} s, load {one.load:.1f})")
+    total_s, cpu_s = (sum(part) for part in zip(
+        *((one.wall_s, one.cpu_s) for one in wheel.state.done), strict=True
+    ))  # fmt: skip
+    say(f"{total_s:7.1f} s  in all (processor {cpu_s:.0f} s, {os.cpu_count()} cores)")
+    if kept is None:
         shutil.rmtree(directory)
-    return 0
+    return 0 if is_met else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--work-dir", type=Path, help="keep the run there and go on in it")
+    parser.add_argument("--from", dest="begin", metavar="STEP", help="do it and the rest anew")
+    parser.add_argument("--stub", action="store_true", help="without training and local model")
+    for name, value in Size()._asdict().items():
+        parser.add_argument("--" + name.replace("_", "-"), type=type(value))
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
-"""Noisy transcripts of calls about loans, made here, with what is true in them.
+"""Noisy pieces of calls about loans, made here, with what is true in them.
 
-Somebody asks what a loan's payoff and escrow balance are, and until when that holds. The agent
-hesitates, corrects himself, spells numbers out, names other amounts (late fee, per diem, last
-year's balance), and sometimes does not know one of them: then it is null. Whoever reads must tell
-which amount was meant and which was taken back. The same seed gives the same calls.
+Somebody asks what pays a loan off, what is in its escrow and whether there is a late fee. The
+agent hesitates, takes amounts back, names others (principal, per diem, last month's payoff),
+spells some out, and sometimes does not know one: then it is null. Whoever reads must tell which
+amount was meant. They are short, since a model of 270 million parameters on two cores reads 600
+tokens a second. The same seed gives the same calls.
 """
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 INSTRUCTION: Final = (
-    "Read the call. Answer with JSON: payoff_amount, escrow_balance (dollars, or null where the"
-    " call does not say) and good_through (YYYY-MM-DD, or null)."
+    "Read the call. Answer with JSON: payoff, escrow and fee, in dollars, or null where the call"
+    " does not say."
 )
 _ONES: Final = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -22,30 +23,26 @@ _ONES: Final = (
 _TENS: Final = (
     "zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
 )  # fmt: skip
-_MONTHS: Final = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
-)  # fmt: skip
-_FILLERS: Final = ("uh", "um", "you know", "let me see", "one second", "so")
+_FILLERS: Final = ("uh", "um", "you know", "let me see", "one second", "hm")
+EXAMPLES: Final = 3
+"""Solved calls that the untrained model is shown."""
 _NAMES: Final = ("Dana", "Miguel", "Priya", "Sam", "Olga", "Chen", "Fatima", "Liam")
+_IN_WORDS: Final = 0.1
+"""Share of hard amounts that are spelled out: where a small model errs, and can know it."""
 
 
 class Call(NamedTuple):
-    """One transcript and what is true in it."""
+    """One call and what is true in it. Dollars; None where it does not say."""
 
     text: str
-    payoff_amount: float | None
-    escrow_balance: float | None
-    good_through: str | None
+    payoff: float | None
+    escrow: float | None
+    fee: float | None
 
     @property
-    def answer(self) -> dict[str, float | str | None]:
+    def answer(self) -> dict[str, float | None]:
         """As it is asked for."""
-        return {
-            "payoff_amount": self.payoff_amount,
-            "escrow_balance": self.escrow_balance,
-            "good_through": self.good_through,
-        }
+        return {"payoff": self.payoff, "escrow": self.escrow, "fee": self.fee}
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -73,67 +70,80 @@ def as_known_answer(call: Call) -> str:
     return json.dumps({"prompt": call.text, "answer": call.answer})
 
 
+def few_shot(made: Sequence[Call]) -> str:
+    """A chat template that shows the untrained model solved calls."""
+    solved = "".join(
+        f"Question: {call.text}\nAnswer: {json.dumps(call.answer)}\n" for call in made[:EXAMPLES]
+    )
+    return (
+        f"{{% raw %}}{INSTRUCTION}\n{solved}{{% endraw %}}"
+        "{% for message in messages %}{% if message.role == 'user' %}"
+        "Question: {{ message.content | trim }}\n{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}Answer:{% endif %}"
+    )
+
+
 def _call(draw: random.Random, number: int, noise: float) -> Call:
     payoff = round(draw.uniform(800, 480_000), 2)
-    escrow = round(draw.uniform(0, 9_000), 2) if draw.random() > 0.15 else None
-    month, day = draw.randint(1, 12), draw.randint(1, 28)
-    date = f"2026-{month:02d}-{day:02d}" if draw.random() > 0.1 else None
-    caller, agent = draw.sample(_NAMES, 2)
-    lines = [
-        f"Agent: Servicing, this is {agent}, call {number}.",
-        f"Caller: Hi, {caller} here. What is the payoff on loan {draw.randint(10**8, 10**9)}?",
-        f"Agent: {_said_payoff(draw, payoff, noise)}",
-    ]
-    others = [_distraction(draw) for _ in range(draw.randint(0, 2))]
-    escrow_line = [f"Agent: {_said_escrow(draw, escrow, noise)}"]
-    date_line = [f"Agent: {_said_date(draw, month, day, noise)}"] if date else []
-    middle = [*escrow_line, *date_line, *others]
-    draw.shuffle(middle)
-    return Call("\n".join([*lines, *middle, "Caller: Thanks, bye."]), payoff, escrow, date)
+    escrow = round(draw.uniform(20, 9_000), 2) if draw.random() > 0.15 else None
+    fee = round(draw.uniform(15, 95), 2) if draw.random() > 0.6 else None
+    said = [_said_payoff(draw, payoff, noise), _said_escrow(draw, escrow, noise)]
+    if fee is not None or draw.random() < noise:
+        said.append(_said_fee(draw, fee))
+    if draw.random() < noise:
+        said.append(_distraction(draw))
+    draw.shuffle(said)
+    opening = f"Caller: {draw.choice(_NAMES)} here, case {number}, {draw.choice(_ASKED)}?"
+    return Call("\n".join([opening, "Agent: " + " ".join(said)]), payoff, escrow, fee)
+
+
+_ASKED: Final = (
+    "what pays off my loan", "I need the payoff", "what do I owe in all", "what's the payoff",
+)  # fmt: skip
 
 
 def _said_payoff(draw: random.Random, amount: float, noise: float) -> str:
     if draw.random() >= noise:
-        return f"The payoff is {_figures(amount)}."
-    wrong = round(amount + draw.choice((-1, 1)) * draw.choice((10, 100, 1000, 90)), 2)
+        return draw.choice((f"The payoff is {_figures(amount)}.",
+                            f"{_figures(amount)} pays it off."))  # fmt: skip
+    if draw.random() < _IN_WORDS:
+        return f"To pay it off, {_filler(draw)}, that would be {in_words(amount)}."
+    wrong = round(amount + draw.choice((-1, 1)) * draw.choice((10, 100, 500, 90)), 2)
     return draw.choice(
         (
-            f"It's {_figures(wrong)}, {_filler(draw)}, no, sorry, {_figures(amount)} pays it off.",
-            f"To pay it off today, {_filler(draw)}, that would be {in_words(amount)}.",
-            f"Principal is {_figures(wrong)}, but with interest the payoff comes to"
-            f" {_figures(amount)}.",
-            f"I have {_figures(wrong)} from last month; as of now it's {_figures(amount)}.",
+            f"Payoff {_figures(wrong)}, {_filler(draw)}, no, sorry, {_figures(amount)}.",
+            f"Principal is {_figures(wrong)}, the payoff {_figures(amount)}.",
+            f"It's {_figures(amount)} to pay it off; {_figures(wrong)} was last month.",
+            f"I had {_figures(wrong)} as the payoff last month, now {_figures(amount)}.",
         )
     )
 
 
 def _said_escrow(draw: random.Random, amount: float | None, noise: float) -> str:
     if amount is None:
-        return draw.choice(
-            ("I can't see the escrow from here.", "There is nothing in here about escrow, sorry.")
-        )
+        return draw.choice(("I can't see the escrow.", "Nothing in here about escrow, sorry."))
     if draw.random() >= noise:
-        return f"Escrow balance is {_figures(amount)}."
+        return draw.choice((f"Escrow is {_figures(amount)}.",
+                            f"There's {_figures(amount)} in escrow."))  # fmt: skip
+    if draw.random() < _IN_WORDS / 2:
+        return f"In escrow, {_filler(draw)}, {in_words(amount)}."
     other = round(amount + draw.choice((50, 250, 1200)), 2)
     return draw.choice(
         (
             f"Escrow was {_figures(other)} in January, it's {_figures(amount)} now.",
-            f"And in escrow there's, {_filler(draw)}, {in_words(amount)}.",
+            f"And in escrow, {_filler(draw)}, {_figures(amount)}, down from {_figures(other)}.",
             f"Escrow {_figures(other)}... wait, that's the other loan. {_figures(amount)}.",
         )
     )
 
 
-def _said_date(draw: random.Random, month: int, day: int, noise: float) -> str:
-    name = _MONTHS[month - 1]
-    if draw.random() >= noise:
-        return f"That is good through {name} {day}, 2026."
-    wrong = day - 1 if day > 1 else day + 1
+def _said_fee(draw: random.Random, amount: float | None) -> str:
+    if amount is None:
+        return draw.choice(("No late fee.", f"The {_figures(35.0)} late fee was waived."))
     return draw.choice(
         (
-            f"Good through the {wrong}th, no, {name} {day}th.",
-            f"If we get it by {month}/{day}/2026 that figure holds.",
-            f"It holds until {day} {name[:3]} this year, 2026.",
+            f"There's a late fee of {_figures(amount)}.",
+            f"Late fee {_figures(amount)}, sorry.",
         )
     )
 
@@ -142,11 +152,10 @@ def _distraction(draw: random.Random) -> str:
     amount = round(draw.uniform(5, 900), 2)
     return draw.choice(
         (
-            f"Agent: There's a late fee of {_figures(amount)} on there already.",
-            f"Agent: Per diem is {_figures(round(amount / 20, 2))}.",
-            f"Caller: I paid {_figures(amount)} last week, did you get that?",
-            "Caller: Sorry, you broke up. Go on.",
-            f"Agent: Your next payment would have been {_figures(amount + 900)}.",
+            f"Per diem is {_figures(round(amount / 20, 2))}.",
+            f"We got your {_figures(amount)} last week.",
+            f"Your next payment would be {_figures(amount + 900)}.",
+            "Sorry, you broke up.",
         )
     )
 

@@ -31,6 +31,7 @@ from .models import (
     next_version,
     register_model,
 )
+from .pruned_template import pruned_prefix, without_prefix
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -65,6 +66,8 @@ class TrainOptions(msgspec.Struct, frozen=True):
     tokens_max: int = 1024
     outtype: str = "q8_0"
     save_every: int = 10
+    precision: str = "auto"
+    """Of the frozen weights: bf16, fp32, or auto, which is bf16 where the processor has it."""
     threads: int = 1
     seed: int = 0
 
@@ -143,6 +146,9 @@ def _job(
 ) -> dict[str, object]:
     """Rows, template and job file in the work folder; those of a killed run are used again."""
     template = options.template.read_text("utf-8") if options.template else BASE_TEMPLATE
+    prefix = pruned_prefix(directory, dataset)
+    if prefix is not None:
+        template = without_prefix(template, prefix.messages)
     rows = {
         split: sum(1 for _ in read_examples(directory, dataset, splits=frozenset((split,))))
         for split in ("train", "valid")
@@ -154,6 +160,7 @@ def _job(
     job: dict[str, object] = {
         **settings,
         "dataset": dataset.id,
+        "prefix": None if prefix is None else prefix.id,
         "steps": options.steps or max(1, round(options.epochs * per_epoch)),
         "base": str(base),
         "cache": str(local.cache_directory() / f"{local.MODEL_NAME}-hf"),

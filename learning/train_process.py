@@ -57,6 +57,7 @@ def run(job: dict[str, Any]) -> None:
     torch.manual_seed(job["seed"])
     work = Path(job["work"])
     tokenizer, model = load_base(job)
+    tell("precision", dtype=str(model.dtype).removeprefix("torch."))
     template = Path(job["template"]).read_text("utf-8")
     train, checks = read_rows(Path(job["train"]), tokenizer, template, job)
     valid, _ = read_rows(Path(job["valid"]), tokenizer, template, job)
@@ -64,7 +65,7 @@ def run(job: dict[str, Any]) -> None:
     model = with_adapter(model, job)
     train_loop(torch, model, tokenizer, train, valid, job)
     tell("doing", what="merging")
-    merged = model.merge_and_unload()
+    merged = model.float().merge_and_unload()
     tell("stops", share=share_that_stops(torch, merged, tokenizer, valid or train))
     merged.save_pretrained(work / "merged")
     tokenizer.chat_template = template
@@ -87,8 +88,24 @@ def load_base(job: dict[str, Any]) -> tuple[Any, Any]:
         base = dequantised(transformers, torch, base, Path(job["cache"]))
     tell("doing", what="loading")
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
-    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    dtype = dtype_of(torch, job["precision"])
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     return tokenizer, model
+
+
+def dtype_of(torch: Any, precision: str) -> Any:
+    """What the frozen weights are kept in; the adapter is always float32.
+
+    bfloat16 where the processor multiplies it: a step of 8 x 220 tokens took 6 s of one core in
+    it and 17 s in float32 (measured on an EPYC with AVX-512 BF16); elsewhere it is the slower.
+    """
+    cpu = torch.cpu
+    has_bf16 = any(
+        getattr(cpu, name, lambda: False)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+    is_short = precision == "bf16" or (precision == "auto" and has_bf16)
+    return torch.bfloat16 if is_short else torch.float32
 
 
 def dequantised(transformers: Any, torch: Any, base: Path, cache: Path) -> Path:
@@ -258,7 +275,7 @@ def loss_of(torch: Any, model: Any, tokenizer: Any, rows: list[Row]) -> Any:
     hidden = inner.model(input_ids=ids, attention_mask=mask).last_hidden_state[:, :-1]
     wanted = labels[:, 1:]
     is_said = wanted != -100
-    logits = inner.lm_head(hidden[is_said])
+    logits = inner.lm_head(hidden[is_said]).float()
     return torch.nn.functional.cross_entropy(logits, wanted[is_said])
 
 

@@ -1,0 +1,154 @@
+"""The flywheel's configuration at each of its stages, as an operator would edit it. Pure."""
+
+from typing import Final, NamedTuple
+
+TALK_BUDGET: Final = "200 ms"
+"""What the talk asks of production hardware."""
+
+HEAD: Final = """\
+listen: 127.0.0.1:0
+admin: 127.0.0.1:0
+capture: {{directory: ./data}}
+backends:
+  gpt-4:
+    adapter: simulated
+    profile: {{like: gpt-4, answers: answers.jsonl, speed: {speed:g}}}
+    price: {{input: 30, output: 60}}
+  o3-mini:
+    adapter: simulated
+    profile: {{like: o3-mini, answers: answers.jsonl, speed: {speed:g}}}
+    price: {{input: 1.10, output: 4.40}}
+    reasoning: true
+"""
+OWN: Final = """\
+  {name}:
+    adapter: openai
+    base_url: {url}
+    model: model
+    price: {{per_hour: 0.20}}
+    logprobs: true
+    expect: {{first_token: 200ms, tokens_per_second: 80}}
+"""
+STUB: Final = """\
+  {name}:
+    adapter: simulated
+    profile: {{like: local, answers: answers.jsonl, speed: {speed:g}}}
+    price: {{per_hour: 0.20}}
+    logprobs: true
+    expect: {{first_token: 40ms, tokens_per_second: 200}}
+"""
+CHECKS: Final = """\
+checks:
+  payoff_was_said: {at: /payoff, in_prompt: true}
+  escrow_was_said: {at: /escrow, in_prompt: true}
+  fee_was_said: {at: /fee, in_prompt: true}
+"""
+REQUIRE: Final = """\
+    require:
+      latency: {{p90: {budget}, of: total}}
+      error: {{max: 9%, confidence: 95%, reference: o3-mini}}
+      cost: {{max: $0.006}}
+"""
+TODAY: Final = """\
+routes:
+  extract:
+    match: {model: auto}
+    candidates: [gpt-4]
+"""
+HELD: Final = """\
+routes:
+  extract:
+    match: {model: auto}
+    candidates: [gpt-4, o3-mini]
+"""
+JUDGED: Final = """\
+    checks: [payoff_was_said, escrow_was_said, fee_was_said]
+    confidence: {{from: [checks, logprobs], accept: {accept}}}
+"""
+TRIAL: Final = """\
+routes:
+  extract:
+    match: {model: auto}
+    candidates: [student]
+"""
+CANARY: Final = """\
+    escalate: {{to: [o3-mini], max_steps: 1, within: 30s}}
+    canary:
+      backend: student
+      replaces: gpt-4
+      stages: [shadow, 50%, 100%]
+      keep_if: {{error: +8pp, p90: {budget}, cost: +0%}}
+      min_samples: 30
+      then: promote
+"""
+ROUTED: Final = """\
+routes:
+  extract:
+    match: {model: auto}
+    candidates: [student]
+"""
+DEFAULT: Final = """\
+  default: {candidates: [gpt-4]}
+"""
+ESCALATED: Final = """\
+    prefer: cheapest
+    if_none: fastest
+    escalate: {to: [o3-mini], max_steps: 1, within: 30s}
+"""
+
+
+class Stage(NamedTuple):
+    """What all stages share. `url` is the student's; None: it is simulated."""
+
+    budget: str
+    speed: float
+    url: str | None = None
+    accept: float = 0.0
+
+    def today(self) -> str:
+        """GPT-4 answers, as before all this."""
+        return self._head() + TODAY + DEFAULT
+
+    def measured(self) -> str:
+        """The requirements, to hold backends against them."""
+        return self._head() + HELD + REQUIRE.format(budget=self.budget) + DEFAULT
+
+    def baseline(self) -> str:
+        """The untrained model beside the others."""
+        assert self.url is not None
+        own = OWN.format(name="untrained", url=self.url)
+        return self._head() + own + HELD + REQUIRE.format(budget=self.budget) + DEFAULT
+
+    def trial(self) -> str:
+        """The student answers, whatever its confidence, so that the confidence can be judged."""
+        return self._own() + CHECKS + TRIAL + JUDGED.format(accept=0) + DEFAULT
+
+    def canary(self) -> str:
+        """The student on trial beside GPT-4, with the threshold that was proved."""
+        return (
+            self._own()
+            + CHECKS
+            + TODAY
+            + JUDGED.format(accept=f"{self.accept:.6g}")
+            + CANARY.format(budget=self.budget)
+            + DEFAULT
+        )
+
+    def routed(self) -> str:
+        """The student answers; where it is unsure, o3-mini does. The errors are promised."""
+        return (
+            self._own()
+            + CHECKS
+            + ROUTED
+            + REQUIRE.format(budget=self.budget)
+            + JUDGED.format(accept="calibrated")
+            + ESCALATED
+            + DEFAULT
+        )
+
+    def _head(self) -> str:
+        return HEAD.format(speed=self.speed)
+
+    def _own(self) -> str:
+        own = STUB if self.url is None else OWN
+        return self._head() + own.format(name="student", url=self.url, speed=self.speed)
