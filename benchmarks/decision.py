@@ -3,8 +3,9 @@
     python -m benchmarks.decision [--rounds 20]
 
 Prints microseconds of one thread, median and 99th percentile over every call, and the memory of
-the predictors. The model is fitted on the measured outcomes where they lie beside the project,
-else on made-up words. Beside it stands the same decision without text features.
+the predictors, beside what they are held to. The model is fitted on the measured outcomes where
+they lie beside the project, else on made-up words, and read back as a worker reads it. Beside it
+stands the same decision without text features.
 """
 
 import argparse
@@ -15,19 +16,24 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 
 from learning.fit import fit_model, prompt_example
-from pointsman.tokens import Price
+from pointsman.tokens import Price, Usage
 from policies.decide import decide
 from policies.decision import World
 from policies.facts import BackendFacts
 from policies.features import parse_chat, read_features
-from policies.learned import Learned
+from policies.inquiry import Inquiry, LatencyQuestion
+from policies.learned import Learned, Observation
 from policies.policy import Policy
 from policies.text_model import TextModel
+from policies.text_store import model_bytes, read_model
 from policies.words import Match, Route
 
 from .outcomes import DATA, read_outcomes
 
 BACKENDS = ("local", "gpt-4", "o3-mini")
+P50_MAX_US, P99_MAX_US, MEGABYTES_MAX = 30, 100, 20
+TASKS = 1000
+SAMPLES_EACH = 30
 ROUTES = (1, 500)
 
 
@@ -37,10 +43,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds
     model, prompts, megabytes = fitted()
+    learned = learned_megabytes()
     gc.collect()
     gc.freeze()
-    print(f"{len(model.texts[0]):,} n-grams, {len(BACKENDS)} heads: {megabytes:.1f} MB")
-    print(f"{len(prompts)} prompts of about 300 characters; us of a call: p50, p99")
+    print(
+        f"memory a worker, {len(BACKENDS)} backends: {megabytes:.1f} MB for a text's n-grams"
+        f" (twice as much again for answers), {learned:.1f} MB for costs and times of"
+        f" {TASKS:,} tasks: {3 * megabytes + learned:.1f} MB (at most {MEGABYTES_MAX})"
+    )
+    print(f"{len(prompts)} prompts of about 300 characters; us of a call: p50, p99"
+          f" (with text at most {P50_MAX_US}, {P99_MAX_US})")  # fmt: skip
     task = "professional_law"
     report("P(acceptable), 3 backends", lambda text: model.predict_prompt(text, task),
            prompts, rounds)  # fmt: skip
@@ -101,12 +113,40 @@ def fitted() -> tuple[TextModel, list[str], float]:
         texts = [(" ".join(chance.choices(words, k=50)), "task") for _ in range(2000)]
         labels = [int(chance.random() < 0.7) for _ in texts]
     examples = [prompt_example(*text) for text in texts]
-    tracemalloc.start()
-    model = fit_model(examples, dict.fromkeys(BACKENDS, labels))
+    data = model_bytes(fit_model(examples, dict.fromkeys(BACKENDS, labels)))
     gc.collect()
+    tracemalloc.start()
+    model = read_model(data)
     megabytes = tracemalloc.get_traced_memory()[0] / 1e6
     tracemalloc.stop()
     return model, [text for text, _ in texts if 270 <= len(text) <= 330][:500], megabytes
+
+
+def learned_megabytes() -> float:
+    """What costs and times of many tasks take in a worker that has decided on all of them."""
+    chance = random.Random(0)
+    seen = Learned()
+    for number in range(TASKS * SAMPLES_EACH):
+        for name in BACKENDS:
+            took_s = chance.lognormvariate(0.0, 1.0)
+            usage = Usage(200, chance.randrange(10, 900))
+            size = chance.randrange(100, 100_000)
+            one = Observation(name, f"t{number % TASKS}", size, usage, took_s / 3, took_s, True)
+            seen.observe(one, number * 0.1)
+    data = seen.to_bytes(0.0)
+    del seen
+    gc.collect()
+    tracemalloc.start()
+    learned = Learned.from_bytes(bytes(bytearray(data)))
+    question = LatencyQuestion("total", 0.9, 1.0)
+    for number in range(TASKS):
+        for name in BACKENDS:
+            inquiry = Inquiry(question, f"t{number}", 10, None)
+            learned.predict(BackendFacts(name), inquiry)
+    gc.collect()
+    megabytes = tracemalloc.get_traced_memory()[0] / 1e6
+    tracemalloc.stop()
+    return megabytes
 
 
 def report(name: str, call: Callable[[str], object], prompts: Sequence[str], rounds: int) -> None:
