@@ -32,6 +32,9 @@ PIPELINED_MAX = 16
 
 HEADER_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 30.0
+BODY_PROGRESS_BYTES = 16 * 1024
+"""A body that brings less in BODY_TIMEOUT_S makes no progress: 550 bytes a second, Apache's
+least. Any byte would let a drip hold its connection for years."""
 KEEP_ALIVE_S = 75.0
 LINGER_S = 1.0
 WRITE_STALL_S = 60.0
@@ -102,6 +105,7 @@ class DownstreamProtocol(asyncio.Protocol):
         "_known",
         "_known_wiring",
         "_loop",
+        "_marked_bytes",
         "_owes_continue",
         "_phase",
         "_queue",
@@ -124,6 +128,8 @@ class DownstreamProtocol(asyncio.Protocol):
         self._stall_timer: asyncio.TimerHandle | None = None
         self._phase: Phase = "idle"
         self._since_s = 0.0
+        self._marked_bytes = 0
+        """Of the body that comes, when it last made progress."""
         self._queue: deque[tuple[Served, RequestHead, bytes | DownstreamError]] = deque()
         self._current: Served | None = None
         self._streamed: Streamed | None = None
@@ -454,6 +460,7 @@ class DownstreamProtocol(asyncio.Protocol):
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         self._since_s = self._loop.time()
+        self._marked_bytes = 0
 
     def _next_request(self) -> None:
         """The last answer is given; some of the next request may be here already."""
@@ -462,8 +469,10 @@ class DownstreamProtocol(asyncio.Protocol):
             self._request_is_unfinished()
 
     def _request_is_unfinished(self) -> None:
-        if self._phase == "body":
-            self._since_s = self._loop.time()  # any byte is progress
+        body_bytes = self._reader.body_bytes
+        if self._phase == "body" and body_bytes - self._marked_bytes >= BODY_PROGRESS_BYTES:
+            self._marked_bytes = body_bytes
+            self._since_s = self._loop.time()
         self._arm(self._since_s + TIMEOUTS_S[self._phase])
 
     def _arm(self, due_s: float) -> None:

@@ -341,7 +341,7 @@ def attempt_record(attempt: Attempt, arrival_s: float, won: Attempt | None) -> A
     return AttemptRecord(
         attempt.kind,
         attempt.backend.name,
-        attempt.backend.model,
+        None if attempt.passes else attempt.backend.model,
         _us(attempt.started_s - arrival_s),
         _since(attempt.started_s, attempt.first_byte_s),
         _us(attempt.ended_s - attempt.started_s),

@@ -21,7 +21,7 @@ from tests.support.simple_config import write_config
 Kind = Literal["heads", "bodies", "readers"]
 
 HEAD_S, BODY_S = 10.0, 30.0
-"""When a head, or a body that makes no progress, is given up."""
+"""When a head, or a body that drips, is given up."""
 STREAM = chunked_head() + chunk(event("x" * 8000) * 512) + chunk(event(finish="stop") + DONE)
 """Four megabytes: more than the kernel takes for a reader that does not read."""
 
@@ -65,8 +65,8 @@ class Slow:
         return whole[:40] if self._kind == "heads" else whole[: whole.index(b"\r\n\r\n") + 30]
 
     def more(self) -> None:
-        """A byte of each head; of bodies and readers nothing: they make no progress."""
-        if self._kind == "heads":
+        """A byte of each head and body; readers take nothing."""
+        if self._kind != "readers":
             for opened in self.sockets:
                 try:
                     opened.send(b"x")
@@ -148,7 +148,7 @@ def play(served: Served, ledger: Ledger, kind: Kind, count: int) -> tuple[list[f
 def test_f25_they_are_cut_when_their_time_is_over(
     tmp_path: Path, kind: Kind, limit_s: float
 ) -> None:
-    """Dripping heads too: the limit is on the head, not on its bytes."""
+    """Dripping all the while: the limit is on the whole, not on its bytes."""
     with served_to_many(tmp_path) as served, ExitStack() as stack:
         slow = Slow(served.listen, kind, 500)
         stack.callback(slow.close)

@@ -27,7 +27,7 @@ from tests.support.plane import (
     stream_answer,
     whole_answer,
 )
-from tests.support.raw_client import CHAT, RawClient, get, post
+from tests.support.raw_client import CHAT, RawClient, body_of, get, post
 from tests.support.scripted import (
     ScriptedUpstream,
     chunk,
@@ -155,7 +155,6 @@ def test_refuses_what_two_readers_could_take_in_two_ways(
         "/v1/chat//completions",
         "/V1/chat/completions",
         "/v1/chat/completions%00",
-        "/v1/chat/completions#a",
         "/v1/completion",
         "/v1/embeddings/",
         "/openai/deployments/x/chat/completions",
@@ -646,6 +645,34 @@ def test_a_body_that_does_not_come_is_told_so(
     kept = plane.only_record()
     assert kept.ended == ("refused", False, 408, "request_timeout")
     assert kept.response == answer.body
+
+
+@pytest.mark.timed
+def test_a_body_may_not_drip_for_ever(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch, "body", 0.2)
+    started_s = time.monotonic()
+    with plane.client() as client:
+        client.send(post(ASKED)[:-14])
+        for _ in range(12):
+            client.send(b" ")
+            time.sleep(0.03)
+        assert client.read().status == 408
+    assert time.monotonic() - started_s < 1.0
+
+
+def test_a_body_that_goes_on_has_its_time_anew(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten(monkeypatch, "body", 0.5)
+    monkeypatch.setattr(downstream, "BODY_PROGRESS_BYTES", 1000)
+    filler = b" " * 8000
+    with plane.client() as client:
+        body = body_of(ASKED)[:-1] + filler + b"}"
+        client.send(post(body)[: -len(filler) - 1])
+        for start in range(0, len(filler), 1000):
+            time.sleep(0.1)
+            client.send(filler[start : start + 1000])
+        assert client.send(b"}").read().status == 200
 
 
 def test_a_slow_body_harms_no_neighbour(plane: Plane) -> None:

@@ -123,6 +123,7 @@ def test_a_form_passes_with_its_bytes_its_query_and_no_key(tmp_path: Path) -> No
         assert record.response_sha256 == hashlib.sha256(said).digest()
         assert record.labels == {"team": "x"}
         assert kept.tried == [("primary", "a", None)]
+        assert record.attempts[0].model is None  # none was asked for by its name
     first, headers, body = parts(up.requests[0])
     assert first == b"POST /v1/files?a=b%20c HTTP/1.1"
     assert body == MULTIPART
