@@ -74,23 +74,25 @@ class ChatReader(AnswerReader):
     def _take(self, completion: Completion) -> None:
         if completion.error is not UNSET and bytes(completion.error) != b"null":
             self.error = bytes(completion.error)
-        if completion.id is not None and self.response_id is None:
-            self.response_id = completion.id
-        if completion.model is not None:
-            self.model = completion.model
-        if completion.usage is not None:
-            self.usage = _usage(completion.usage)
+        identity, model, usage = completion.id, completion.model, completion.usage
+        if identity is not None and self.response_id is None:
+            self.response_id = identity
+        if model is not None:
+            self.model = model
+        if usage is not None:
+            self.usage = _usage(usage)
         for choice in completion.choices or ():
             self._take_choice(choice)
 
     def _take_choice(self, choice: Choice) -> None:
         self.has_answer = True
         index = choice.index or 0
-        if choice.finish_reason is not None:
+        reason = choice.finish_reason
+        if reason is not None:
             if len(self._finished) < CHOICES_MAX:
                 self._finished.add(index)
             if index == 0 or self.finish_reason is None:
-                self.finish_reason = choice.finish_reason
+                self.finish_reason = reason
         if index != 0:
             return
         message = choice.message or choice.delta

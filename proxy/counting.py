@@ -49,9 +49,10 @@ class Counting:
             self._errors[record.error_type] += 1
         if record.labels_ignored:
             self._labels_ignored += record.labels_ignored
-        if record.overhead_us is not None:
-            self._overhead[bisect_left(OVERHEAD_BOUNDS_US, record.overhead_us)] += 1
-            self._overhead_us += record.overhead_us
+        overhead_us = record.overhead_us
+        if overhead_us is not None:
+            self._overhead[bisect_left(OVERHEAD_BOUNDS_US, overhead_us)] += 1
+            self._overhead_us += overhead_us
 
     def attempt(self, attempt: Attempt) -> None:
         """A backend has answered or failed."""
