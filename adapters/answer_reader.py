@@ -9,23 +9,24 @@ came compressed is decoded on the side.
 
 import json
 import re
+from typing import Final
 
 from pointsman.tokens import Usage
 
 from .content_coding import Decoder
 from .sse import EventBuffer, event_data, only_data, split_events
 
-TEXT_CHARS_MAX = 1 << 20
+TEXT_CHARS_MAX: Final = 1 << 20
 """Collected answer text beyond this is not judged; the bytes are recorded all the same."""
-EVENT_BYTES_MAX = 4 << 20
+EVENT_BYTES_MAX: Final = 4 << 20
 """An event that comes in pieces is put together to be read up to this size."""
-LOGPROBS_MAX = 1 << 17
+LOGPROBS_MAX: Final = 1 << 17
 """Token logprobs beyond this are not judged: as many as the longest context windows hold."""
 
-START_BYTES = 1024
+START_BYTES: Final = 1024
 """So much of the beginning of something too large is looked at."""
-_USAGE = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_USAGE: Final = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class AnswerReader:

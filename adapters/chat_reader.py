@@ -4,6 +4,8 @@ Completeness follows WIRE section 6: `[DONE]` was seen, or every choice had its 
 What is the same for every API stands in answer_reader.py.
 """
 
+from typing import Final
+
 import msgspec
 from msgspec import UNSET
 
@@ -20,7 +22,7 @@ from .completion import (
     salvage_completion,
 )
 
-CHOICES_MAX = 1024
+CHOICES_MAX: Final = 1024
 """Choices whose end is remembered; OpenAI allows 128."""
 
 

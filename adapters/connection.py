@@ -10,7 +10,7 @@ its pool before the listener hears of the end, so the listener may start the nex
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -18,10 +18,10 @@ from .errors import Kind, UpstreamError
 from .headers import HeaderRule
 from .known_head import KnownHead, known_head
 
-HEAD_BYTES_MAX = 64 * 1024
-HEADERS_MAX = 200
-INFORMATIONAL_MAX = 8
-UNSEEN_BYTES_MAX = 64 * 1024
+HEAD_BYTES_MAX: Final = 64 * 1024
+HEADERS_MAX: Final = 200
+INFORMATIONAL_MAX: Final = 8
+UNSEEN_BYTES_MAX: Final = 64 * 1024
 """Trailers and chunk extensions: bytes of a body's framing that come without any of its body."""
 
 Headers = list[tuple[bytes, bytes]]

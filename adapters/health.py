@@ -13,22 +13,24 @@ equal jitter; doubling would leave a backend alone for 40 s after its first minu
 Pure: moments are monotonic seconds of this machine, chance is a number from 0 to 1, both given.
 """
 
+from typing import Final
+
 from .standing import Pause, Standing, State
 from .window import Window
 
-FAILURES_IN_A_ROW = 5
-REQUESTS_MIN = 20
-SUCCESS_MIN = 0.8
-OPEN_MIN_S = 5.0
-OPEN_MAX_S = 300.0
-OUTAGE_SHARE = 0.1
-SAME_OUTAGE_S = 10.0
+FAILURES_IN_A_ROW: Final = 5
+REQUESTS_MIN: Final = 20
+SUCCESS_MIN: Final = 0.8
+OPEN_MIN_S: Final = 5.0
+OPEN_MAX_S: Final = 300.0
+OUTAGE_SHARE: Final = 0.1
+SAME_OUTAGE_S: Final = 10.0
 """A circuit that opens again so soon after it closed goes on with the same outage."""
-PAUSE_MAX_S = 86_400.0
+PAUSE_MAX_S: Final = 86_400.0
 """A `retry-after` of more than a day is a mistake, or a quota that one request a day may try."""
-EXTENSION_MIN_S = 1.0
+EXTENSION_MIN_S: Final = 1.0
 """Refusals that come together, each with its own `retry-after`, are one pause."""
-CURED_BY_AN_ANSWER = ("no_quota", "credential_refused", "loading")
+CURED_BY_AN_ANSWER: Final = ("no_quota", "credential_refused", "loading")
 """Where nothing else is left a paused backend is asked on; an answer is news then."""
 
 

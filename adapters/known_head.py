@@ -8,9 +8,11 @@ one read is told by it: half a head would match what comes behind it. Nothing is
 connections.
 """
 
-LENGTH_DIGITS_MAX = 9
-_END = b"\r\n\r\n"
-_LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+from typing import Final
+
+LENGTH_DIGITS_MAX: Final = 9
+_END: Final = b"\r\n\r\n"
+_LENGTHS: Final = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 
 
 class KnownHead:

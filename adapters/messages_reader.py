@@ -6,6 +6,8 @@ How an answer ended is told in the words of chat completions, so that records an
 vocabulary; so is its usage, where cached tokens are part of the prompt.
 """
 
+from typing import Final
+
 from msgspec import UNSET
 
 from pointsman.tokens import Usage
@@ -13,7 +15,7 @@ from pointsman.tokens import Usage
 from .answer_reader import AnswerReader
 from .message import Block, Message, MessageUsage, read_message
 
-_REASONS = {
+_REASONS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -21,9 +23,9 @@ _REASONS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_CLIENT_CALL = "tool_use"
+_CLIENT_CALL: Final = "tool_use"
 """A piece of content that asks the client to do something."""
-_MARK_BYTES = 64
+_MARK_BYTES: Final = 64
 """An event names its type within so many bytes."""
 
 

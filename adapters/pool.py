@@ -16,22 +16,22 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from .backend import Backend
 from .connection import BodySource, Listener, ResponseHead, UpstreamConnection
 from .errors import UpstreamError
 from .tls import TlsLayer
 
-CONNECT_TIMEOUT_S = 2.0
-TLS_TIMEOUT_S = 3.0
-IDLE_MAX_S = 55.0
+CONNECT_TIMEOUT_S: Final = 2.0
+TLS_TIMEOUT_S: Final = 3.0
+IDLE_MAX_S: Final = 55.0
 """Shorter than the 60 s after which common servers and load balancers hang up."""
-IDLE_CONNECTIONS_MAX = 1024
-WAITING_MAX = 1024
-ADDRESSES_FRESH_S = 10.0
-ADDRESSES_KEPT_S = 300.0
-NEVER_BEFORE_S = 0.0
+IDLE_CONNECTIONS_MAX: Final = 1024
+WAITING_MAX: Final = 1024
+ADDRESSES_FRESH_S: Final = 10.0
+ADDRESSES_KEPT_S: Final = 300.0
+NEVER_BEFORE_S: Final = 0.0
 
 Address = tuple[int, str, int]
 """Family, address and port."""

@@ -7,6 +7,7 @@ and judges know one vocabulary.
 """
 
 import re
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
@@ -24,11 +25,11 @@ from .response import (
     sequence_number,
 )
 
-_LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
-_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
-_LAST_TYPE = re.compile(rb'"type"[ ]?:[ ]?"response\.(?:completed|incomplete|failed)"')
-_ID = re.compile(rb'^\s*\{\s*"id"\s*:\s*"([^"\\]{1,256})"')
-_MARKS_MAX = 64
+_LAST_EVENTS: Final = ("response.completed", "response.incomplete", "response.failed")
+_REASONS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_LAST_TYPE: Final = re.compile(rb'"type"[ ]?:[ ]?"response\.(?:completed|incomplete|failed)"')
+_ID: Final = re.compile(rb'^\s*\{\s*"id"\s*:\s*"([^"\\]{1,256})"')
+_MARKS_MAX: Final = 64
 """An event names its type within so many bytes, as every backend writes it."""
 
 
@@ -143,7 +144,7 @@ class ResponsesReader(AnswerReader):
             self._logprobs.extend([token.logprob for token in (part.logprobs or ())[:room]])
 
 
-_CLIENT_CALLS = ("function_call", "custom_tool_call", "computer_call", "local_shell_call")
+_CLIENT_CALLS: Final = ("function_call", "custom_tool_call", "computer_call", "local_shell_call")
 """Items that ask the client to do something; what ran at the provider is no answer to wait for."""
 
 

@@ -8,11 +8,13 @@ Without it, a backend that fails gets three times its load at the moment it can 
 fail and failed is charged afterwards, so the balance may be in debt until the window has moved on.
 """
 
+from typing import Final
+
 from .window import Window
 
-SHARE = 0.2
-FLOOR_PER_S = 10.0
-_REFILL_PER_S = 9.0
+SHARE: Final = 0.2
+FLOOR_PER_S: Final = 10.0
+_REFILL_PER_S: Final = 9.0
 """Ten seconds with a full bucket at their start hold 10 + 90: a hundred, not more."""
 
 

@@ -12,18 +12,19 @@ refuses as well what another parser may read otherwise: keys with half a surroga
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
 import msgspec
 
-_WHITE = rb"[ \t\r\n]*"
-_KEY = re.compile(_WHITE + rb'("(?:[^"\\]|\\.)*")' + _WHITE + b":" + _WHITE)
-_AFTER_KEY = re.compile(_WHITE + b":" + _WHITE)
-_OPEN = re.compile(_WHITE + rb"\{" + _WHITE)
-_NEXT = re.compile(_WHITE + rb"([,}])")
+_WHITE: Final = rb"[ \t\r\n]*"
+_KEY: Final = re.compile(_WHITE + rb'("(?:[^"\\]|\\.)*")' + _WHITE + b":" + _WHITE)
+_AFTER_KEY: Final = re.compile(_WHITE + b":" + _WHITE)
+_OPEN: Final = re.compile(_WHITE + rb"\{" + _WHITE)
+_NEXT: Final = re.compile(_WHITE + rb"([,}])")
 # Escapes of ASCII letters: no serialiser writes them, so a key could hide behind one.
-_HIDING_ESCAPE = re.compile(rb"\\u00[4-7]")
+_HIDING_ESCAPE: Final = re.compile(rb"\\u00[4-7]")
 
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 Edit = tuple[int, int, bytes]
 """Bytes `start:end` become the third member."""
@@ -149,8 +150,8 @@ def apply(body: bytes, edits: Iterable[Edit]) -> bytes:
     return b"".join(pieces)
 
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_BARE = re.compile(rb"[-+.\w]+")
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BARE: Final = re.compile(rb"[-+.\w]+")
 
 
 def _scalar_end(body: bytes, start: int) -> int | None:

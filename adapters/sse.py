@@ -12,14 +12,15 @@ Further blank lines belong to the event before them.
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
-HELD_BYTES_MAX = 64 * 1024
+HELD_BYTES_MAX: Final = 64 * 1024
 """An unfinished event is held up to this size, then passed on raw."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BLANK_LINES = re.compile(rb"(?>\r\n|\n|\r(?!\Z)|(?<=\r)\r){2,}")
-_LINE_FEEDS = re.compile(rb"\n\n+")  # the same where there is no CR, 20 times as fast
-_SEAM_BYTES = 3
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BLANK_LINES: Final = re.compile(rb"(?>\r\n|\n|\r(?!\Z)|(?<=\r)\r){2,}")
+_LINE_FEEDS: Final = re.compile(rb"\n\n+")  # the same where there is no CR, 20 times as fast
+_SEAM_BYTES: Final = 3
 """The longest beginning of a blank line: CRLF CR."""
 
 

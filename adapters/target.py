@@ -4,6 +4,7 @@
 rendered when a configuration is wired; `prepare` then makes the bytes of one request.
 """
 
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import pointsman
@@ -13,9 +14,9 @@ from .backend import Backend
 from .edits import Prepared, Wanted
 from .registry import find_adapter
 
-VERSION = b"/v1"
-CHAT_PATH = b"/v1/chat/completions"
-KNOWN_PATHS = (
+VERSION: Final = b"/v1"
+CHAT_PATH: Final = b"/v1/chat/completions"
+KNOWN_PATHS: Final = (
     CHAT_PATH,
     b"/v1/completions",
     b"/v1/embeddings",

@@ -4,7 +4,9 @@ Adding and reading cost the same whatever was counted; a bucket leaves as a whol
 an argument, in seconds of any clock that does not go back.
 """
 
-SECONDS = 10
+from typing import Final
+
+SECONDS: Final = 10
 
 
 class Window:

@@ -5,26 +5,26 @@ is not named by a request's type may be of any kind: the backend judges it.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from .request import NOTHING, Message, RequestError, Tool
 
-COUNT_MAX = (1 << 31) - 1
+COUNT_MAX: Final = (1 << 31) - 1
 """Of tokens or choices; beyond it the backend says what it thinks of that."""
-TELLING_BYTES_MAX = 64 * 1024
+TELLING_BYTES_MAX: Final = 64 * 1024
 """Of a content; a document of 20 MB would be copied and hashed for 25 ms."""
-START_BYTES = 256 * 1024
+START_BYTES: Final = 256 * 1024
 """Of a long list of messages so much is read first: half a million of them take 100 ms."""
-START_TRIES = 8
+START_TRIES: Final = 8
 """A list is cut behind what looks like the end of a message, and perhaps is not."""
-_SYSTEM_ROLES = ("system", "developer")
+_SYSTEM_ROLES: Final = ("system", "developer")
 
 Request = TypeVar("Request")
 
-_decode_messages = msgspec.json.Decoder(list[Message]).decode
-_decode_tools = msgspec.json.Decoder(list[Tool]).decode
+_decode_messages: Final = msgspec.json.Decoder(list[Message]).decode
+_decode_tools: Final = msgspec.json.Decoder(list[Tool]).decode
 
 
 def read_envelope(decode: Callable[[bytes], Request], body: bytes) -> Request:

@@ -10,6 +10,7 @@ backend, not this program, judges the rest of the request.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -18,8 +19,8 @@ from .envelope import messages, plain, positive, read_envelope, survey, texts_of
 from .identity import conversation_of, read_labels, task_of
 from .request import ChatRequest, ResponseFormat, ResponseKind
 
-_decode_chat = msgspec.json.Decoder(ChatRequest).decode
-_decode_kind = msgspec.json.Decoder(ResponseKind).decode
+_decode_chat: Final = msgspec.json.Decoder(ChatRequest).decode
+_decode_kind: Final = msgspec.json.Decoder(ResponseKind).decode
 
 
 def parse_chat(body: bytes) -> ChatRequest:

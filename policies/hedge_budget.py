@@ -9,9 +9,10 @@ than twenty requests a minute in a worker sends none: that is what 5 % means.
 """
 
 from math import inf
+from typing import Final
 
-REQUESTS_SHARE_MAX = 0.05
-SECONDS = 60
+REQUESTS_SHARE_MAX: Final = 0.05
+SECONDS: Final = 60
 
 
 class _Second:

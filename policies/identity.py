@@ -8,14 +8,15 @@ made two talks of their own collide would keep them together, and no more.
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 
 from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 
-LABELS_MAX = 16  # as many as OpenAI's metadata holds
-LABEL_BYTES_MAX = 128
-CONVERSATION_BYTES_MAX = 128
-TASKS_KEPT = 1024  # task hashes remembered, 4 MB of prompts at most
-TASK_BYTES_KEPT = 4096
+LABELS_MAX: Final = 16  # as many as OpenAI's metadata holds
+LABEL_BYTES_MAX: Final = 128
+CONVERSATION_BYTES_MAX: Final = 128
+TASKS_KEPT: Final = 1024  # task hashes remembered, 4 MB of prompts at most
+TASK_BYTES_KEPT: Final = 4096
 
 
 def read_labels(headers: Mapping[str, str], metadata: object) -> tuple[dict[str, str], int]:

@@ -12,6 +12,7 @@ Which model names are known, in this order (the rule an operator relies on):
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
@@ -21,11 +22,11 @@ from .matching import MatchEntry, ModelIndex
 from .schema_check import SchemaCheck
 from .words import Check, Route
 
-AUTO = "auto"
-DEFAULT = "default"
-BACKEND_PREFIX = "backend:"
-DIGEST_CHARACTERS = 16
-MODEL_CHARACTERS_MAX = 256
+AUTO: Final = "auto"
+DEFAULT: Final = "default"
+BACKEND_PREFIX: Final = "backend:"
+DIGEST_CHARACTERS: Final = 16
+MODEL_CHARACTERS_MAX: Final = 256
 """No model is named longer, and a client's name is held against every pattern."""
 
 

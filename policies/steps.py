@@ -26,30 +26,31 @@ third time: who has no backend is told so within 50 ms.
 
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
+from typing import Final
 
 from .decision import Decision
 from .step import ALL_WELL, Accept, Ask, GiveUp, Outcome, Step, Upstream
 from .words import Escalate, Route
 
-ATTEMPTS_MAX = 3
-RETRIES_MAX = 2
-HOPELESS = "hopeless"
+ATTEMPTS_MAX: Final = 3
+RETRIES_MAX: Final = 2
+HOPELESS: Final = "hopeless"
 """The failure of an attempt that was aborted because its answer would not have been accepted."""
-HEDGE_LOST = "hedge_lost"
+HEDGE_LOST: Final = "hedge_lost"
 """The failure of an attempt that was aborted because the other answer of two was first."""
-ESCALATED = ("escalation", "agreement")
+ESCALATED: Final = ("escalation", "agreement")
 """An answer that was asked for to compare with becomes the next one where the two disagree."""
-NO_CONTEXTS: Mapping[str, int] = {}
-BACKOFF_FIRST_S = 0.025
-BACKOFF_GROWTH = 4.0
-BACKOFF_MAX_S = 0.25
-RETRY_AFTER_SPREAD = 0.5
+NO_CONTEXTS: Final[Mapping[str, int]] = {}
+BACKOFF_FIRST_S: Final = 0.025
+BACKOFF_GROWTH: Final = 4.0
+BACKOFF_MAX_S: Final = 0.25
+RETRY_AFTER_SPREAD: Final = 0.5
 """Up to half as long again, so that clients told the same do not come back together."""
-RETRY_AFTER_MAX_S = 300.0  # a longer wait is a statement, not a plan
+RETRY_AFTER_MAX_S: Final = 300.0  # a longer wait is a statement, not a plan
 
-RETRYABLE_CLIENT_STATUSES = frozenset({408, 409, 425, 429})
+RETRYABLE_CLIENT_STATUSES: Final = frozenset({408, 409, 425, 429})
 """4xx that another attempt may cure; all others are passed on as they are."""
-NO_SECOND_TRY = frozenset({"timeout", "dns", "connect", "tls", "full", "not_ready"})
+NO_SECOND_TRY: Final = frozenset({"timeout", "dns", "connect", "tls", "full", "not_ready"})
 """Failures that the next moment does not cure: with another backend at hand it is asked at once."""
 
 

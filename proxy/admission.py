@@ -9,13 +9,13 @@ with room costs, and callers are only counted where they have a limit.
 """
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
 
 from . import errors
 from .errors import DownstreamError
 from .listening import Limits
 
-WAITING_MAX = 1024
+WAITING_MAX: Final = 1024
 """More would not be served within a tenth of a second either; each holds its body."""
 
 

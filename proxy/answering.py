@@ -3,9 +3,9 @@
 Functions over an exchange: they read what it knows, keep the body on its tape, and send nothing.
 """
 
+import time
 from collections.abc import Collection, Sequence
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from . import errors
 from .attempt import Attempt
@@ -17,9 +17,11 @@ from .relay import without_done
 if TYPE_CHECKING:
     from .exchange import Exchange
 
-EVENT_LINES = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
-REQUEST_ID_CHARACTERS_MAX = 128
-_REQUEST_IDS: dict[Shape, tuple[bytes, ...]] = {
+monotonic: Final = time.monotonic
+
+EVENT_LINES: Final = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
+REQUEST_ID_CHARACTERS_MAX: Final = 128
+_REQUEST_IDS: Final[dict[Shape, tuple[bytes, ...]]] = {
     "openai": (b"x-request-id",),
     "anthropic": (b"x-request-id", b"request-id"),
 }

@@ -107,7 +107,7 @@ def make_judge(exchange: "Exchange", name: str, about: Attempt, *, owner: Owner)
     )
 
 
-_PLACES: dict[Protocol, str] = {
+_PLACES: Final[dict[Protocol, str]] = {
     "anthropic": "Anthropic's protocol; send it to /v1/messages.",
     "openai": "OpenAI's protocol; send it to /v1/chat/completions.",
 }

@@ -6,9 +6,9 @@ held attempt (its confidence decides whether the client sees it) streams nothing
 """
 
 import asyncio
+import time
 from collections.abc import Callable
-from time import monotonic
-from typing import Literal
+from typing import Final, Literal
 
 from adapters.answer_reader import START_BYTES, AnswerReader
 from adapters.connection import ResponseHead
@@ -25,13 +25,14 @@ from policies.step import AsideKind, Outcome, OutcomeKind
 from .owner import NOBODY, Owner
 from .relay import hide_in_events, hide_logprobs
 
-HELD_BYTES_MAX = 4 << 20
+monotonic: Final = time.monotonic
+HELD_BYTES_MAX: Final = 4 << 20
 """A whole answer is held to be read and judged up to this size; a larger one streams through."""
-TAIL_BYTES = 4096
+TAIL_BYTES: Final = 4096
 """Of a larger answer so much of its end is read: where some APIs tell the usage."""
-ERROR_BYTES_MAX = 1 << 20
+ERROR_BYTES_MAX: Final = 1 << 20
 """An error body larger than this is a broken answer."""
-DRAIN_S = 1.0
+DRAIN_S: Final = 1.0
 """A backend that said [DONE] gets this long to end its message, else is reset."""
 
 Mode = Literal["whole", "events", "oversize"]
@@ -45,7 +46,8 @@ class Attempt:
     _mode: Mode = "whole"
     _events: EventBuffer | None = None
     _body_bytes = 0
-    _start = _tail = b""
+    _start = b""
+    _tail = b""
     head: ResponseHead | None = None
     failure: str | None = None
     failure_text = ""
@@ -61,8 +63,7 @@ class Attempt:
     first_byte_s: float | None = None
     is_innocent = False
     """Its failure says nothing of the backend: the client's own deadline was over, say."""
-    is_charged = False
-    """The retry budget has paid for it."""
+    is_charged = False  # the retry budget has paid for it
     gate: Callable[["Attempt"], bool] | None = None
     """Asked with every piece of a held stream whether it is held on; it may end the attempt."""
     passes = False

@@ -7,6 +7,7 @@ of series is bounded. `counters` turns them into Prometheus' form when somebody 
 
 from bisect import bisect_left
 from collections import defaultdict
+from typing import Final
 
 from telemetry.metrics import Counters
 from telemetry.record import RequestRecord
@@ -14,7 +15,7 @@ from telemetry.record import RequestRecord
 from .attempt import Attempt
 from .errors import DownstreamError
 
-OVERHEAD_BOUNDS_US = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)
+OVERHEAD_BOUNDS_US: Final = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)
 
 
 class _Served:

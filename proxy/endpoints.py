@@ -14,7 +14,7 @@ To add one: a request type with its features in `policies`, a reader in `adapter
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from adapters.answer_reader import AnswerReader
 from adapters.chat_reader import ChatReader
@@ -63,7 +63,7 @@ class Endpoint:
     """Only backends that give the same vectors may stand in for each other."""
 
 
-CHAT = Endpoint(
+CHAT: Final = Endpoint(
     api="chat",
     path=b"/v1/chat/completions",
     shape="openai",
@@ -77,7 +77,7 @@ CHAT = Endpoint(
     adds_logprobs=True,
 )
 
-COMPLETIONS = Endpoint(
+COMPLETIONS: Final = Endpoint(
     api="completions",
     path=b"/v1/completions",
     shape="openai",
@@ -90,7 +90,7 @@ COMPLETIONS = Endpoint(
     adds_usage=True,
 )
 
-RESPONSES = Endpoint(
+RESPONSES: Final = Endpoint(
     api="responses",
     path=b"/v1/responses",
     shape="openai",
@@ -103,7 +103,7 @@ RESPONSES = Endpoint(
     keeps_responses=True,
 )
 
-EMBEDDINGS = Endpoint(
+EMBEDDINGS: Final = Endpoint(
     api="embeddings",
     path=b"/v1/embeddings",
     shape="openai",
@@ -117,7 +117,7 @@ EMBEDDINGS = Endpoint(
     compares_vectors=True,
 )
 
-MESSAGES = Endpoint(
+MESSAGES: Final = Endpoint(
     api="messages",
     path=b"/v1/messages",
     shape="anthropic",
@@ -129,7 +129,7 @@ MESSAGES = Endpoint(
     cut_event=errors.cut_event,
 )
 
-COUNT_TOKENS = replace(
+COUNT_TOKENS: Final = replace(
     MESSAGES,
     api="count_tokens",
     path=b"/v1/messages/count_tokens",
@@ -137,9 +137,9 @@ COUNT_TOKENS = replace(
     is_judged=False,
 )
 
-_TABLE = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES, COUNT_TOKENS)
+_TABLE: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES, COUNT_TOKENS)
 
-ENDPOINTS: Mapping[bytes, Endpoint] = {one.path: one for one in _TABLE}
+ENDPOINTS: Final[Mapping[bytes, Endpoint]] = {one.path: one for one in _TABLE}
 """By path."""
 
 

@@ -10,8 +10,8 @@ with exactly one record. Whatever it decides comes from `policies`; here it is c
 """
 
 import asyncio
-from time import monotonic, time_ns
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.adapter import RequestRefused
 from policies.asked import Features
@@ -53,9 +53,12 @@ from .wiring import Wiring
 if TYPE_CHECKING:
     from .server import DataPlane
 
-NAMED_TWICE = "The request body names a member twice, or in a way that cannot be read."
-_NO_LABELS: dict[str, str] = {}
-LARGE_BYTES = 1 << 20
+monotonic: Final = time.monotonic
+time_ns: Final = time.time_ns
+
+NAMED_TWICE: Final = "The request body names a member twice, or in a way that cannot be read."
+_NO_LABELS: Final[dict[str, str]] = {}
+LARGE_BYTES: Final = 1 << 20
 """Reading, and then editing, 20 MB takes 10 ms each."""
 
 

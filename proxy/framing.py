@@ -4,15 +4,17 @@ Pure checks over a head that has been parsed. `Refused` stops the parser from in
 callbacks and carries the answer; whoever feeds the parser catches it.
 """
 
+from typing import Final
+
 from . import errors
 from .errors import DownstreamError
 from .heads import Header, RequestHead
 
-TARGET_BYTES_MAX = 8 * 1024
-HEAD_BYTES_MAX = 64 * 1024
-HEADERS_MAX = 100
-CHUNK_LINE_BYTES_MAX = 256
-BESIDE_BYTES_MAX = HEAD_BYTES_MAX + TARGET_BYTES_MAX
+TARGET_BYTES_MAX: Final = 8 * 1024
+HEAD_BYTES_MAX: Final = 64 * 1024
+HEADERS_MAX: Final = 100
+CHUNK_LINE_BYTES_MAX: Final = 256
+BESIDE_BYTES_MAX: Final = HEAD_BYTES_MAX + TARGET_BYTES_MAX
 """What may stand beside a body: its head, and as much again in trailers and extensions."""
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import Final
 
 from adapters.headers import HeaderRule
 
 Header = tuple[bytes, bytes]
 
-OWN_PREFIX = b"x-pointsman-"
+OWN_PREFIX: Final = b"x-pointsman-"
 
-STATUS_LINES = {
+STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
@@ -110,4 +111,4 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"

@@ -9,8 +9,8 @@ At any moment `exchange.attempt` is one of the two and `race.rival` the other. A
 counts like any other, but waits where the other attempt runs at the backend it would go to next.
 """
 
-from time import monotonic
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from adapters.adapter import RequestRefused
 from policies import hedging as rules
@@ -24,7 +24,9 @@ from .attempt import Attempt
 if TYPE_CHECKING:
     from .exchange import Exchange
 
-NEVER_S = float("inf")
+monotonic: Final = time.monotonic
+
+NEVER_S: Final = float("inf")
 
 
 class Race:

@@ -4,8 +4,8 @@ Where a promise was proved with a fitted model, the model says what that comes t
 answer is right. What the rules refuse outright it does not bring back.
 """
 
-from time import monotonic
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from policies.confidence import Answer, Confidence, judge
 from policies.fitted import Given, logprob_summary
@@ -18,8 +18,10 @@ from .deciding import asked_text
 if TYPE_CHECKING:
     from .exchange import Exchange
 
+monotonic: Final = time.monotonic
 
-NOT_JUDGED = Confidence(None, {}, "not judged")
+
+NOT_JUDGED: Final = Confidence(None, {}, "not judged")
 
 
 def judge_answer(

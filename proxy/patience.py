@@ -7,11 +7,13 @@ kept less exactly.
 """
 
 import asyncio
-from time import monotonic
-from typing import Protocol
+import time
+from typing import Final, Protocol
 
-CHECK_EVERY_S = 0.25
-FAR_S = 1.0
+monotonic: Final = time.monotonic
+
+CHECK_EVERY_S: Final = 0.25
+FAR_S: Final = 1.0
 """More than CHECK_EVERY_S, and what a busy loop may be late with it."""
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from .exchange import Exchange
     from .passing import Passing
 
-_UNREAD = AnswerReader()
-PACKED_MAX = 4096
-TAPE_BYTES_MAX = 1 << 20
+_UNREAD: Final = AnswerReader()
+PACKED_MAX: Final = 4096
+TAPE_BYTES_MAX: Final = 1 << 20
 """A response is held for its record up to this size; beyond it goes to the journal in parts."""
 
-_ORDER: tuple[CaptureLevel, ...] = ("off", "metadata", "full")
+_ORDER: Final[tuple[CaptureLevel, ...]] = ("off", "metadata", "full")
 
 
 class Ending:

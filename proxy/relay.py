@@ -6,6 +6,7 @@ splicing. Events that carry neither pass through untouched and unread.
 """
 
 import re
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
@@ -15,11 +16,11 @@ from adapters.sse import event_data, split_events
 
 from .chunk import Choices, Chunk
 
-_decode_chunk = msgspec.json.Decoder(Chunk).decode
-_decode_choices = msgspec.json.Decoder(Choices).decode
-_NULL = b"null"
-_LAST_MEMBER = b',"usage":null}\n\n'
-_LOGPROBS_KEY = re.compile(rb'"logprobs"[ \t\r\n]*:[ \t\r\n]*')
+_decode_chunk: Final = msgspec.json.Decoder(Chunk).decode
+_decode_choices: Final = msgspec.json.Decoder(Choices).decode
+_NULL: Final = b"null"
+_LAST_MEMBER: Final = b',"usage":null}\n\n'
+_LOGPROBS_KEY: Final = re.compile(rb'"logprobs"[ \t\r\n]*:[ \t\r\n]*')
 
 
 def hide_in_events(data: bytes, *, usage: bool, logprobs: bool) -> bytes:

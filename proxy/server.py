@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 from socket import socket
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -51,11 +51,11 @@ from .sticking import Memory
 from .watch import Watch
 from .wiring import Wiring, wire
 
-BACKLOG = 4096
-DATE_EVERY_S = 1.0
-LINGER_S = 0.5
+BACKLOG: Final = 4096
+DATE_EVERY_S: Final = 1.0
+LINGER_S: Final = 0.5
 """How long a drain leaves idle connections open."""
-HEALTH_PATHS = (b"/healthz", b"/readyz")
+HEALTH_PATHS: Final = (b"/healthz", b"/readyz")
 
 
 class DataPlane:

@@ -6,7 +6,7 @@ idle           of one attempt, between two bytes; not while the client is the sl
 comment        silence in a stream is filled, since clients hang up on it
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from policies.words import Timeout
 
@@ -18,10 +18,10 @@ from .heads import RequestHead
 if TYPE_CHECKING:
     from .exchange import Exchange
 
-NEVER_S = float("inf")
-COMMENT_EVERY_S = 15.0  # undici gives up after five minutes, some load balancers after one
-DEADLINE_DIGITS_MAX = 9
-COMMENT = b": keep-alive\n\n"
+NEVER_S: Final = float("inf")
+COMMENT_EVERY_S: Final = 15.0  # undici gives up after five minutes, some load balancers after one
+DEADLINE_DIGITS_MAX: Final = 9
+COMMENT: Final = b": keep-alive\n\n"
 
 
 def allowed_s(head: RequestHead, timeout: Timeout) -> float:

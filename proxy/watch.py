@@ -14,6 +14,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from time import gmtime, monotonic, strftime, time
+from typing import Final
 
 from adapters.backend import Backend
 from adapters.health import Health
@@ -27,19 +28,19 @@ from .attempt import Attempt
 from .control import ProbeAnswer, ProbeWanted
 from .verdict import verdict_of
 
-CHECK_EVERY_S = 0.25
+CHECK_EVERY_S: Final = 0.25
 """While a backend is half-open: ask for the probe, see how it does."""
-USE_S = 0.9
+USE_S: Final = 0.9
 """How long a worker waits for a request to try with; less than the keeper's GRANT_S."""
-REST_S = 0.5
+REST_S: Final = 0.5
 """Then another worker may have one."""
-ALONE_AFTER_S = 1.0
+ALONE_AFTER_S: Final = 1.0
 """A keeper that has not answered by then is taken to be away."""
 
 Tell = Callable[[Standing | ProbeWanted], bool]
 OnChange = Callable[[Mapping[str, str]], None]
 
-WORDS = {
+WORDS: Final = {
     "failing": "breaker open",
     "rate_limited": "rate limited",
     "no_quota": "no quota",

@@ -1,14 +1,15 @@
 """Turns payloads into frames; apart from frames.py, whose types cannot be compiled."""
 
 import struct
+from typing import Final
 
 from crc32c import crc32c
 
 from .frames import Keys
 
-_REST = struct.Struct("<IIB")  # length, sequence, kind
-_CHECKSUM_BYTES = 4
-COPIED_BYTES_MAX = 1 << 14
+_REST: Final = struct.Struct("<IIB")  # length, sequence, kind
+_CHECKSUM_BYTES: Final = 4
+COPIED_BYTES_MAX: Final = 1 << 14
 """A second call for the checksum costs more than a copy of less than this."""
 
 

@@ -8,13 +8,14 @@ back; the random half keeps processes apart.
 import os
 import time
 from collections.abc import Callable
+from typing import Final
 
-_RANDOM_AT_ONCE = 512  # one system call a block: a call each costs 0.3 us, a block 0.02
-_TAIL_BYTES = 6
-_AS_VARIANT = bytes(0x80 | byte & 0x3F for byte in range(256))
-_COUNT_MAX = 0xFFF
-_PAIRS = tuple(f"{count:02x}" for count in range(256))
-_ID_CHARACTERS = 36
+_RANDOM_AT_ONCE: Final = 512  # one system call a block: a call each costs 0.3 us, a block 0.02
+_TAIL_BYTES: Final = 6
+_AS_VARIANT: Final = bytes(0x80 | byte & 0x3F for byte in range(256))
+_COUNT_MAX: Final = 0xFFF
+_PAIRS: Final = tuple(f"{count:02x}" for count in range(256))
+_ID_CHARACTERS: Final = 36
 
 
 class IdSource:

@@ -19,7 +19,7 @@ JOURNAL_FOLDER: Final = "journal"
 """Inside the capture directory."""
 
 BUFFERS_MAX: Final = 1024  # IOV_MAX on Linux: more buffers fail with EINVAL
-_MODE = 0o600  # bodies are other people's text
+_MODE: Final = 0o600  # bodies are other people's text
 
 
 class SegmentFile:

@@ -18,7 +18,7 @@ SEGMENT_BYTES_MAX: Final = 64 << 20
 RETRY_S: Final = 0.1  # a refusing disk is asked again this often: well under the second promised
 _CHUNK_FRAMES: Final = BUFFERS_MAX // 2
 _TRIES: Final = 2  # the second in a new segment
-_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))  # a new segment would not help
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))  # a new segment would not help
 
 
 class FrameContent(Protocol):

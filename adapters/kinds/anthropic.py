@@ -5,6 +5,8 @@ that names no `anthropic-version` gets the one that every SDK sends. Usage is pa
 answer, so nothing needs to be asked for or hidden.
 """
 
+from typing import Final
+
 from adapters import splice
 from adapters.adapter import Adapter
 from adapters.backend import Backend
@@ -14,12 +16,12 @@ from adapters.headers import Header, HeaderRule
 from adapters.parameters import NO_RULES, Parameters, adapted, decode_parameters
 from pointsman.decoding import boolean
 
-REASONING = Parameters(drop=("temperature", "top_p", "top_k"))
+REASONING: Final = Parameters(drop=("temperature", "top_p", "top_k"))
 """Models that always think refuse to be sampled otherwise (platform.claude.com, Sonnet 5)."""
-BASE_URL = "https://api.anthropic.com/v1"
-VERSION = b"2023-06-01"
+BASE_URL: Final = "https://api.anthropic.com/v1"
+VERSION: Final = b"2023-06-01"
 
-TO_UPSTREAM = HeaderRule(
+TO_UPSTREAM: Final = HeaderRule(
     frozenset(
         {
             b"content-type",
@@ -33,7 +35,7 @@ TO_UPSTREAM = HeaderRule(
     (b"x-stainless-",),
     defaults=((b"anthropic-version", VERSION),),
 )
-TO_DOWNSTREAM = HeaderRule(
+TO_DOWNSTREAM: Final = HeaderRule(
     frozenset(
         {
             b"content-type",

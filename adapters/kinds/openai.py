@@ -10,7 +10,7 @@ they are.
 """
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -36,15 +36,15 @@ from adapters.parameters import (
 from pointsman.decoding import Section, boolean, choice, text
 from pointsman.document import Node
 
-OPENAI_HOST = "api.openai.com"
-SERVERS = ("openai", "vllm", "llama.cpp")
+OPENAI_HOST: Final = "api.openai.com"
+SERVERS: Final = ("openai", "vllm", "llama.cpp")
 
-TO_UPSTREAM = HeaderRule(
+TO_UPSTREAM: Final = HeaderRule(
     frozenset({b"content-type", b"accept", b"idempotency-key", b"traceparent"}),
     (b"openai-", b"x-stainless-"),
     never=frozenset({b"openai-organization", b"openai-project"}),
 )
-DOWNSTREAM_NAMES = frozenset(
+DOWNSTREAM_NAMES: Final = frozenset(
     {
         b"content-type",
         b"content-encoding",
@@ -58,18 +58,18 @@ DOWNSTREAM_NAMES = frozenset(
         b"x-pointsman-simulated",
     }
 )
-DOWNSTREAM_PREFIXES = (b"x-ratelimit-",)
-TO_DOWNSTREAM = HeaderRule(DOWNSTREAM_NAMES, DOWNSTREAM_PREFIXES)
+DOWNSTREAM_PREFIXES: Final = (b"x-ratelimit-",)
+TO_DOWNSTREAM: Final = HeaderRule(DOWNSTREAM_NAMES, DOWNSTREAM_PREFIXES)
 
-ALTERNATIVES = b"1"
+ALTERNATIVES: Final = b"1"
 """`top_logprobs` beside our `logprobs`. llama.cpp answers 20 alternatives a token where it is
 absent, and no logprobs at all for 0."""
-USAGE_OPTION = b'{"include_usage":true}'
-_MODEL_ONLY = ("model",)
-_ADDRESS_KEYS = (b'"image_url"', b'"url"')
-_ADDRESS = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
-_REMOTE = re.compile(rb"(?:https?:\\?/|data:)", re.IGNORECASE)
-_LOADING = re.compile(rb'"(?:Loading model|unavailable_error)"')
+USAGE_OPTION: Final = b'{"include_usage":true}'
+_MODEL_ONLY: Final = ("model",)
+_ADDRESS_KEYS: Final = (b'"image_url"', b'"url"')
+_ADDRESS: Final = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
+_REMOTE: Final = re.compile(rb"(?:https?:\\?/|data:)", re.IGNORECASE)
+_LOADING: Final = re.compile(rb'"(?:Loading model|unavailable_error)"')
 
 
 class Own(NamedTuple):
