@@ -42,6 +42,8 @@ COMPILED = (
     "policies/identity.py",
     "policies/matching.py",
     "policies/policy.py",
+    "policies/ranking.py",
+    "policies/recovery.py",
     "policies/steps.py",
     "policies/view.py",
     "proxy/admission.py",

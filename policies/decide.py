@@ -9,9 +9,7 @@ identity and the seed as arguments. The order of things:
     3. `prefer` among those that meet them; `if_none` among all that are available
 """
 
-import math
 from collections.abc import Mapping
-from functools import partial
 
 from .asked import Features
 from .compiled_route import (
@@ -27,8 +25,10 @@ from .explore import explore
 from .gain import gain_over, send_to_reference
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
 from .policy import Policy
+from .ranking import best
+from .recovery import try_again
 from .view import View
-from .words import CostLimit, ErrorLimit, Preference, Route, Weights
+from .words import CostLimit, ErrorLimit, Preference, Route
 
 CHOICES_MAX = 4096
 """Kinds of request whose choice is kept; about 1 KB each."""
@@ -78,6 +78,8 @@ def decide(
         choice = _told(choice, acceptable)
     if match.route.explore is not None:
         choice = explore(choice, match.route.explore.share, compiled.plans, seed=seed)
+    if compiled.question.budget_s is not None:
+        choice = try_again(choice, match.route, compiled, world, seed=seed)
     return Decision(
         decision_id,
         match.route,
@@ -276,12 +278,12 @@ def _choose(
     count = len(available)
     eligible = [view for view in available if view.failure is None]
     if eligible:
-        chosen = _best(route.prefer, compiled, eligible, route.weights)
+        chosen = best(route.prefer, compiled, eligible, route.weights)
         return chosen, _words(route.prefer, len(eligible), count, compiled.limits)
     missed = f"none of {count} meets {compiled.limits}"
     if route.if_none == "reject":
         return None, f"{missed}: rejected"
-    chosen = _best(route.if_none, compiled, available, None)
+    chosen = best(route.if_none, compiled, available, None)
     return chosen, f"{missed}: {route.if_none} taken"
 
 
@@ -315,53 +317,6 @@ def _of_reference(
         if candidate.backend == limit.reference:
             return _predict(candidate, inquiry, world, prompt_bytes, acceptable)
     raise LookupError(limit.reference)  # compile_route put it there
-
-
-def _best(
-    prefer: Preference, compiled: CompiledRoute, views: list[View], weights: Weights | None
-) -> View:
-    """The best of `views`; the route's order breaks ties, unknown comes last."""
-    if len(views) == 1:
-        return views[0]
-    if prefer == "fastest":
-        return min(views, key=_rank_latency)
-    if prefer == "surest":
-        return _surest(compiled, views)
-    if prefer == "weighted" and weights is not None:
-        return min(views, key=partial(_rank_weighted, weights))
-    return min(views, key=_rank_cost)
-
-
-def _surest(compiled: CompiledRoute, views: list[View]) -> View:
-    """The one most likely acceptable where that is known of all, else in the operator's order."""
-    chances = [view.acceptable for view in views if view.acceptable is not None]
-    if len(chances) == len(views):
-        return views[chances.index(max(chances))]
-    for name in compiled.surest:
-        for view in views:
-            if view.backend == name:
-                return view
-    return max(views, key=lambda view: -1.0 if view.rank_usd is None else view.rank_usd)
-
-
-def _rank_latency(view: View) -> float:
-    rank_s = view.prediction.latency.rank_s
-    return math.inf if rank_s is None else rank_s
-
-
-def _rank_cost(view: View) -> float:
-    return math.inf if view.rank_usd is None else view.rank_usd
-
-
-def _rank_weighted(weights: Weights, view: View) -> float:
-    """Dollars of the call and of what may go wrong. What is unknown adds nothing: to all alike
-    while nothing is known of any, and to one that is not yet known it gives a first chance.
-    """
-    within = view.prediction.latency.p_within
-    worth_usd = 0.0 if within is None else weights.late_usd * (1.0 - within)
-    if view.acceptable is not None:
-        worth_usd += weights.error_usd * (1.0 - view.acceptable)
-    return _rank_cost(view) + worth_usd
 
 
 def _candidate(view: View, is_chosen: bool) -> Candidate:

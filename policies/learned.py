@@ -81,11 +81,13 @@ class _Kept:
 class Learned:
     """What was learned of all backends. See the module."""
 
-    __slots__ = ("_backends", "_kept", "_tasks", "choices", "version")
+    __slots__ = ("_backends", "_kept", "_tasks", "choices", "now_s", "version")
 
     def __init__(self) -> None:
         self.version = 0
         """How many observations are in it."""
+        self.now_s = 0.0
+        """The latest moment it knows of."""
         self._backends: dict[str, _Backend] = {}
         self._tasks: dict[str, None] = {}
         self._kept: dict[str, _Kept] = {}
@@ -106,6 +108,8 @@ class Learned:
         if backend is None:
             return
         self.version += 1
+        if now_s > self.now_s:
+            self.now_s = now_s
         if self.choices:
             self.choices.clear()
         sample = sample_of(observation)
@@ -138,6 +142,12 @@ class Learned:
         counted_as = task if is_own else OTHER_TASK
         return Cells(state.tasks.get(counted_as), state.sizes.get(size), state.all)
 
+    def silent_s(self, backend: str) -> float:
+        """How long nothing was heard of a backend, while others were; 0 where nothing ever was."""
+        state = self._backends.get(backend)
+        at_s = None if state is None else state.all.decay.at_s
+        return 0.0 if at_s is None else self.now_s - at_s
+
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Per backend, what an operator asks first; for the admin's `/state`."""
         return {name: _summary(state.all) for name, state in sorted(self._backends.items())}
@@ -158,6 +168,7 @@ class Learned:
             raise ValueError(f"learned state of format {state.format}; this program reads {FORMAT}")
         learned = cls()
         learned.version = state.version
+        learned.now_s = state.at_s
         learned._tasks = dict.fromkeys(state.tasks)
         learned._backends = {name: _Backend(stored) for name, stored in state.backends.items()}
         return learned

@@ -14,6 +14,11 @@ VALUE_MIN = 1e-5  # 10 us, or a hundred-thousandth of a token: below is the same
 VALUE_MAX = 1e7  # 566 buckets at most: 4 KB written, whatever was observed
 WEIGHT_MAX = 1e12  # the sums are scaled down beyond it, far from a float's end
 
+GAP_S = 60.0
+GAP_INTERVALS = 20.0
+"""Nothing for so long, and for so many times the usual wait: it was left alone."""
+GAP_HALVINGS = 3.0
+
 _LOG_RATIO = math.log(BUCKET_RATIO)
 
 
@@ -22,17 +27,26 @@ class Decay(msgspec.Struct, array_like=True):
 
     A sample's influence halves in `half_life_s`, but never faster than within
     `half_life_samples`: a route with one request a minute still remembers enough for a tail.
+    Whoever was left alone for a while, as after an outage, may be another by now: the first
+    samples after that count eightfold, so that a handful of them tells.
     """
 
     weight: float = 1.0
     at_s: float | None = None
+    interval_s: float = 0.0
+    """Usual wait for the next sample, decayed; 0 before there were two."""
 
     def next_weight(self, now_s: float, *, half_life_s: float, half_life_samples: float) -> float:
         """Move to `now_s` and return the weight of a sample taken then."""
         if self.at_s is None:
             self.at_s = now_s
         elif now_s > self.at_s:  # no `min` and `max`: three cells a record, half the time
-            halvings, most = (now_s - self.at_s) / half_life_s, 1.0 / half_life_samples
+            passed_s = now_s - self.at_s
+            halvings, most = passed_s / half_life_s, 1.0 / half_life_samples
+            if passed_s > GAP_S and 0.0 < self.interval_s * GAP_INTERVALS < passed_s:
+                halvings = most = GAP_HALVINGS  # and the wait says nothing of the usual one
+            else:
+                self.interval_s += (passed_s - self.interval_s) / half_life_samples
             self.weight *= 2.0 ** (halvings if halvings < most else most)
             self.at_s = now_s
         return self.weight
