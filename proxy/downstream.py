@@ -12,7 +12,7 @@ lingering where an answer was given before the request had been read to its end.
 
 import asyncio
 from collections import deque
-from typing import Literal, Protocol, cast
+from typing import Final, Literal, Protocol, cast
 
 import httptools
 
@@ -25,26 +25,26 @@ from .heads import RequestHead
 from .request_reader import RequestReader
 from .unread import has_unread
 
-STREAMED_BYTES_MAX = 16 << 30
+STREAMED_BYTES_MAX: Final = 16 << 30
 """Of one body that is handed on and never held; twice what OpenAI takes in one upload."""
-PIPELINED_MAX = 16
+PIPELINED_MAX: Final = 16
 """Requests read ahead of the one being answered; beyond it the socket is not read."""
 
-HEADER_TIMEOUT_S = 10.0
-BODY_TIMEOUT_S = 30.0
-BODY_PROGRESS_BYTES = 16 * 1024
+HEADER_TIMEOUT_S: Final = 10.0
+BODY_TIMEOUT_S: Final = 30.0
+BODY_PROGRESS_BYTES: Final = 16 * 1024
 """A body that brings less in BODY_TIMEOUT_S makes no progress: 550 bytes a second, Apache's
 least. Any byte would let a drip hold its connection for years."""
-KEEP_ALIVE_S = 75.0
-LINGER_S = 1.0
-WRITE_STALL_S = 60.0
+KEEP_ALIVE_S: Final = 75.0
+LINGER_S: Final = 1.0
+WRITE_STALL_S: Final = 60.0
 """A client that takes nothing of what it was sent for so long is gone."""
 
-_STAYS_OPEN = frozenset({b"keep-alive"})
-_NEVER_KNOWN = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_STAYS_OPEN: Final = frozenset({b"keep-alive"})
+_NEVER_KNOWN: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 Phase = Literal["idle", "header", "body", "serving", "lingering", "closing"]
-TIMEOUTS_S: dict[Phase, float] = {
+TIMEOUTS_S: Final[dict[Phase, float]] = {
     "idle": KEEP_ALIVE_S,
     "header": HEADER_TIMEOUT_S,
     "body": BODY_TIMEOUT_S,
