@@ -103,6 +103,15 @@ def clock_of(route: Route) -> Clock:
     return "total" if route.require.latency is None else route.require.latency.of
 
 
+def judges_answers(route: Route) -> bool:
+    """Whether something on the route can tell a wrong answer from a right one at once."""
+    rule = route.confidence
+    if rule is None:
+        return False
+    looks = ("checks" in rule.signals and route.checks) or "schema" in rule.signals
+    return bool(looks) or "agreement" in rule.signals or rule.judge is not None
+
+
 def begin_run(route: Route, identity: str, *, now_us: int, by: By, reason: str) -> CanaryRun:
     """A canary at its first stage."""
     canary = route.canary

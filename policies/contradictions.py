@@ -5,6 +5,7 @@ Errors are combinations that cannot mean anything; warnings, those that mean les
 
 from pointsman.decoding import Section
 
+from .canary_warnings import report_canary
 from .names import Names
 from .steps import ATTEMPTS_MAX
 from .words import ConfidenceRule, Route
@@ -18,6 +19,7 @@ def report_contradictions(route: Route, section: Section, names: Names) -> None:
     _report_holding(route, section)
     _report_failure(route, section)
     _report_shadow(route, section, names)
+    report_canary(route, section, names)
     if route.redact and route.capture != "full":
         section.findings.warn(
             section.at_key("redact"), f"redact: capture: {route.capture} keeps no body to mask"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from policies.canary_run import clock_of
+from policies.canary_run import clock_of, judges_answers
 from policies.canary_trial import Seen
 from policies.steps import HEDGE_LOST
 from policies.values import agree
@@ -35,22 +35,13 @@ def unit_of_row(row: AnsweredRow) -> int:
     return int.from_bytes(blake2b(key.encode("utf-8", "replace"), digest_size=6).digest(), "big")
 
 
-def is_judged_route(route: Route) -> bool:
-    """Whether something on the route can tell a wrong answer from a right one at once."""
-    rule = route.confidence
-    if rule is None:
-        return False
-    looks = ("checks" in rule.signals and route.checks) or "schema" in rule.signals
-    return bool(looks) or "agreement" in rule.signals or rule.judge is not None
-
-
 def seen_of(row: AnsweredRow, route: Route) -> Seen:
     """A request as it bears on its side of a canary: what its client got, when, for how much."""
     clock, budget_s = clock_of(route), _budget_s(route)
     took_us = row.total_us if clock == "total" else row.first_byte_us
     return Seen(
         loss=_loss(row),
-        is_judged=is_judged_route(route) and (row.confidence is not None or _has_failed(row)),
+        is_judged=judges_answers(route) and (row.confidence is not None or _has_failed(row)),
         is_late=_is_late(took_us, budget_s, row.status),
         cost_usd=row.cost_usd,
     )
@@ -66,7 +57,7 @@ def shown_seen(label: LabelRow, route: Route) -> Seen:
         is_late = has_failed if took_us is None else took_us > budget_s * 1e6
     return Seen(
         loss=loss,
-        is_judged=is_judged_route(route) and (has_failed or label.score is not None),
+        is_judged=judges_answers(route) and (has_failed or label.score is not None),
         is_late=is_late,
         cost_usd=label.cost_usd,
     )
@@ -75,7 +66,7 @@ def shown_seen(label: LabelRow, route: Route) -> Seen:
 def first_seen(row: AnsweredRow, route: Route) -> Seen:
     """The answer a copy was made of: its first attempt alone, as the copy is one."""
     has_failed = row.first_error is not None
-    is_judged = is_judged_route(route) and (row.first_confidence is not None or has_failed)
+    is_judged = judges_answers(route) and (row.first_confidence is not None or has_failed)
     loss = None if row.first_error in UNTOLD else float(has_failed or row.first_confidence == 0)
     return Seen(loss=loss, is_judged=is_judged, cost_usd=row.first_cost_usd)
 

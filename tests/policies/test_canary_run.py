@@ -14,6 +14,7 @@ from policies.canary_run import (
     begin_run,
     clock_of,
     identity_of,
+    judges_answers,
     promote,
     roll_back,
     saw_label,
@@ -27,7 +28,7 @@ from policies.canary_run import (
 )
 from policies.canary_trial import Allowed, Seen
 from policies.facts import BackendFacts
-from policies.words import Canary, KeepIf, LatencyLimit, Require, Route
+from policies.words import Canary, Check, ConfidenceRule, KeepIf, LatencyLimit, Require, Route
 
 CANARY = Canary(
     "new", "old", ("shadow", 0.01, 1.0), KeepIf(error=0.05), min_samples=200, then="promote"
@@ -165,3 +166,15 @@ def test_the_newest_steps_are_kept_and_outlive_a_restart() -> None:
         run = roll_back(run, now_us=number, by="operator", reason="")
     assert len(run.steps) == STEPS_MAX
     assert msgspec.json.decode(msgspec.json.encode(run), type=CanaryRun) == run
+
+
+def test_a_route_without_checks_judges_nothing() -> None:
+    checked = ConfidenceRule(signals=("checks",))
+    route = msgspec.structs.replace(ROUTE, confidence=checked, checks=(Check("a"),))
+    assert judges_answers(route)
+    assert not judges_answers(ROUTE)
+    assert not judges_answers(msgspec.structs.replace(ROUTE, confidence=checked))
+    logprobs = ConfidenceRule(signals=("logprobs",))
+    assert not judges_answers(msgspec.structs.replace(ROUTE, confidence=logprobs))
+    second = ConfidenceRule(signals=("agreement",), agree_with="gpt-4")
+    assert judges_answers(msgspec.structs.replace(ROUTE, confidence=second))

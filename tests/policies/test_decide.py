@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict
 
 from pointsman.tokens import Price
+from policies.canary_route import with_canary
+from policies.canary_run import Arm
 from policies.decide import decide
 from policies.decision import World
 from policies.facts import BackendFacts, Expect
@@ -70,6 +72,9 @@ def test_golden(text, case):
     policy = policy_of(text, backends_of(yaml.safe_load(text)))
     features = request_of(case)
     match = policy.route_for(features.model, features.labels)
+    if "canary" in case:
+        arm = Arm(case["canary"], match.route.canary.replaces, 1.0)
+        match = with_canary(match, arm, policy.backends)
     decision = decide(policy, match, features, world_of(case), decision_id="d", seed=7)
     expect = case["expect"]
     assert decision.chosen == expect["chosen"]

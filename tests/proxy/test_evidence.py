@@ -10,7 +10,6 @@ from policies.words import Canary, Check, ConfidenceRule, KeepIf, LatencyLimit, 
 from proxy.evidence import (
     feedback_loss,
     first_seen,
-    is_judged_route,
     label_loss,
     seen_of,
     served_text,
@@ -99,15 +98,6 @@ def test_the_routes_own_clock_counts() -> None:
 )
 def test_what_a_copy_tells(change: dict[str, object], seen: Seen) -> None:
     assert shown_seen(LABEL._replace(**change), ROUTE) == seen
-
-
-def test_a_route_without_checks_judges_nothing() -> None:
-    assert is_judged_route(ROUTE)
-    assert not is_judged_route(msgspec.structs.replace(ROUTE, confidence=None))
-    logprobs = msgspec.structs.replace(ROUTE, confidence=ConfidenceRule(signals=("logprobs",)))
-    assert not is_judged_route(logprobs)
-    second = ConfidenceRule(signals=("agreement",), agree_with="gpt-4")
-    assert is_judged_route(msgspec.structs.replace(ROUTE, confidence=second))
 
 
 def test_a_conversation_is_one_unit() -> None:
