@@ -28,6 +28,8 @@ from .dataset_report import EXAMPLES_MAX
 from .dataset_spec import DatasetSpec
 from .dataset_split import Columns
 from .example import DAMAGED, Example, Json, Written, example_of
+from .images import FOLDER as IMAGES_FOLDER
+from .images import IMAGE_REMOTE, has_remote, with_images
 from .label_store import PRECEDENCE, Labels
 from .near import Signatures
 from .token_count import TokenCounter, texts_of
@@ -184,6 +186,8 @@ class _Reading:
 
     def _finish(self, example: Example) -> Written:
         """Mask, prune, count, name. Raises Excluded."""
+        if has_remote(example.messages):
+            self._fetch_images(example)
         if self._spec.redact:
             self._redact(example)
         if self._spec.prune_prefix:
@@ -194,6 +198,11 @@ class _Reading:
         written = Written(example)
         example.id = written.id
         return written
+
+    def _fetch_images(self, example: Example) -> None:
+        if not self._spec.fetch_images:
+            raise Excluded(IMAGE_REMOTE)
+        example.messages = with_images(example.messages, Path(self._job.directory) / IMAGES_FOLDER)
 
     def _redact(self, example: Example) -> None:
         told = (example.messages, example.target, example.rejected, example.reasoning)

@@ -35,6 +35,8 @@ class DatasetSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     rules: Rules = Rules()
     split: SplitRule = SplitRule()
     redact: bool = True
+    fetch_images: bool = False
+    """False: a row with an image by its address is left out."""
     prune_prefix: bool = False
     tokens_max: int | None = None
     tokenizer_sha256: str | None = None

@@ -63,6 +63,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "duplicate": "asked before, word for word",
         "near_duplicate": "asked before, nearly, and answered the same",
         "conversation_prefix": "an earlier turn of a conversation that is in",
+        "image_remote": "an image by its address; --fetch-images fetches it",
+        "image_unreachable": "an image that could not be fetched",
         "over_length": "longer than the student takes",
         "was_train": "trained on in an earlier version, now beside a test row",
         "pii_blocked": "too much personal data to mask",

@@ -38,6 +38,7 @@ from .dataset_table import (
     snapshot,
     sweep,
 )
+from .images import FOLDER as IMAGES_FOLDER
 from .ledger import Ledger, now_us
 
 Kind = Literal["id", "user", "caller"]
@@ -172,6 +173,7 @@ def _forget_datasets(
     """Every version that holds one of them is replaced; what killed builds have left goes."""
     for folder in (directory / FOLDER).glob("*"):
         sweep(folder)
+    shutil.rmtree(directory / IMAGES_FOLDER, ignore_errors=True)  # fetched again where needed
     touched: set[str] = set()
     for piece in _pieces(sorted(identifiers)):
         marks = ",".join("?" * len(piece))

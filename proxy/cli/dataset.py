@@ -53,6 +53,7 @@ def command() -> None:
 @click.option("--holdout-days", type=click.FloatRange(0), default=0.0, help="The last days apart.")
 @click.option("--salt", default="pointsman", show_default=True, help="Another one splits anew.")
 @click.option("--no-redact", is_flag=True, help="Leave personal data in.")
+@click.option("--fetch-images", is_flag=True, help="Put in images that have an address.")
 @click.option("--prune-prefix", is_flag=True, help="Without the prompts' constant part.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Leave out longer examples, whole.")
 @click.option("--tokenizer", type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -236,6 +237,7 @@ def _spec(directory: Path, options: Mapping[str, Any]) -> "DatasetSpec":
             holdout_days=options["holdout_days"],
         ),
         redact=not options["no_redact"],
+        fetch_images=options["fetch_images"],
         prune_prefix=options["prune_prefix"],
         tokens_max=options["max_tokens"],
     )

@@ -2,6 +2,7 @@ import json
 import sqlite3
 from contextlib import closing
 
+from learning import images
 from learning.dataset_plan import Plan, prefixes_of
 from learning.dataset_scan import ScanJob, ShardFiles, scan
 from learning.dataset_spec import DatasetSpec
@@ -105,3 +106,13 @@ def test_bytes_that_are_not_those_written_are_left_out(tmp_path):
         connection.execute("update bodies set data = cast(replace(data, 'two', 'twx') as blob)")
     found = Scanned(tmp_path)
     assert (found.report.excluded, found.report.named) == ({"damaged": 1}, {"damaged": [second.id]})
+
+
+def test_an_image_by_its_address_is_left_out_or_fetched(tmp_path, monkeypatch):
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    keep(tmp_path, [chat([{"role": "user", "content": [image]}])])
+    assert Scanned(tmp_path).report.excluded == {"image_remote": 1}
+    monkeypatch.setattr(images, "_fetch", lambda address, private: b"\x89PNG")
+    found = Scanned(tmp_path, DatasetSpec(fetch_images=True))
+    assert found.report.examples == 1
+    assert b"data:image/png;base64,iVBORw==" in found.files.rows.read_bytes()
