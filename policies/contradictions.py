@@ -19,6 +19,8 @@ def report_contradictions(route: Route, section: Section, names: Names) -> None:
     _report_holding(route, section)
     _report_failure(route, section)
     _report_shadow(route, section, names)
+    _report_times(route, section)
+    _report_chances(route, section)
     report_canary(route, section, names)
     if route.redact and route.capture != "full":
         section.findings.warn(
@@ -139,3 +141,31 @@ def _report_shadow(route: Route, section: Section, names: Names) -> None:
             )
     if route.candidates == (shadow.backend,):
         findings.warn(inner.at, f"shadow: {shadow.backend!r} answers every request itself")
+
+
+def _report_times(route: Route, section: Section) -> None:
+    findings, timeout = section.findings, route.timeout
+    latency, hedge = route.require.latency, route.hedge
+    if latency is not None and latency.budget_s > timeout.total_s:
+        findings.warn(
+            section.at_key("require"),
+            f"latency: {latency.budget_s:g} s is longer than timeout.total: {timeout.total_s:g} s;"
+            " what is late fails first",
+        )
+    if hedge is not None and hedge.after_s is not None and hedge.after_s >= timeout.first_token_s:
+        findings.error(
+            section.at_key("hedge"),
+            f"hedge.after: at {hedge.after_s:g} s timeout.first_token: {timeout.first_token_s:g} s"
+            " has ended the first attempt; no second one is ever sent",
+        )
+
+
+def _report_chances(route: Route, section: Section) -> None:
+    findings, weights = section.findings, route.weights
+    if route.explore is not None and len(route.candidates) == 1:
+        findings.warn(section.at_key("explore"), "explore: there is only one candidate to draw")
+    if weights is not None and weights.late_usd and route.require.latency is None:
+        findings.warn(
+            section.at_key("weights"),
+            "weights.late weighs nothing: no require.latency says what late is",
+        )

@@ -12,6 +12,7 @@ from pointsman.document import Node, Position
 from .check_decoder import decode_checks
 from .compiled_route import RouteMatch
 from .facts import BackendFacts, Expect
+from .impossible import report_impossible
 from .matching import covering
 from .names import Names
 from .policy import DEFAULT, Policy
@@ -52,7 +53,9 @@ def load_policy(
     _report_unreachable(section, [route for route in decoded if route is not None])
     if len(findings.errors) > before:
         return None
-    return Policy([route for route in decoded if route is not None], backends, known_checks)
+    policy = Policy([route for route in decoded if route is not None], backends, known_checks)
+    report_impossible(section, policy)
+    return policy if len(findings.errors) == before else None
 
 
 def _decode(section: Section, name: str, names: Names) -> Route | None:

@@ -153,11 +153,17 @@ def _doubt(route: Route, outcome: Outcome) -> str | None:
         return None
     if limit is not None and outcome.backend == limit.reference:
         return None
-    if outcome.confidence is None:
+    confidence = _known(outcome.confidence)
+    if confidence is None:
         return None if rule.model is None else "confidence unknown"
-    if outcome.confidence >= rule.accept:
+    if confidence >= rule.accept:
         return None
-    return f"confidence {outcome.confidence:.3g} below {rule.accept:g}"
+    return f"confidence {confidence:.3g} below {rule.accept:g}"
+
+
+def _known(confidence: float | None) -> float | None:
+    """What is no number is not known; it is no low confidence either."""
+    return None if confidence is None or confidence != confidence else confidence
 
 
 def _target(
@@ -190,7 +196,9 @@ def _expected_s(decision: Decision, backend: str) -> float:
 def _best_answer(outcomes: Sequence[Outcome]) -> int | None:
     """The whole answer trusted most; the later one of equals."""
     whole = [index for index, outcome in enumerate(outcomes) if outcome.failure is None]
-    return max(whole, key=lambda index: (outcomes[index].confidence or 0.0, index), default=None)
+    return max(
+        whole, key=lambda index: (_known(outcomes[index].confidence) or 0.0, index), default=None
+    )
 
 
 # -- after a failure -----------------------------------------------------------------------------

@@ -34,6 +34,10 @@ def text_of(words):
             "candidates: local, shadow: {backend: gpt-4, share: 1%}, capture: 'off'",
             "with capture: off nothing may be kept of it",
         ),
+        (
+            "candidates: local, hedge: {after: 9s, max_extra_cost: 5%}, timeout: {first_token: 9s}",
+            "no second one is ever sent",
+        ),
     ],
 )
 def test_words_that_exclude_each_other_are_refused(words, message):
@@ -52,6 +56,15 @@ def test_words_that_exclude_each_other_are_refused(words, message):
         ("candidates: local, escalate: {to: gpt-4, max_steps: 3}", "3 attempts at most"),
         ("candidates: local, on_failure: local", "only the candidate that failed"),
         ("candidates: local, redact: true, capture: metadata", "keeps no body to mask"),
+        ("candidates: local, explore: {share: 5%}", "there is only one candidate to draw"),
+        (
+            "candidates: local, prefer: weighted, weights: {error: $1, late: $1}",
+            "no require.latency says what late is",
+        ),
+        (
+            "candidates: gpt-4, require: {latency: {p90: 20s}}, timeout: {total: 10s}",
+            "20 s is longer than timeout.total: 10 s",
+        ),
         (
             "candidates: gpt-4, shadow: {backend: gpt-4, share: 1%}",
             "'gpt-4' answers every request itself",

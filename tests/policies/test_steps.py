@@ -1,5 +1,6 @@
 """What follows an attempt: the golden cases of `golden/after/*.yaml`, and what must hold of all."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -422,3 +423,19 @@ def test_the_references_own_answer_is_as_good_as_promised():
     assert proved(answer(0.1, backend="gpt-4")) == Accept(0)
     assert proved(answer(None, backend="gpt-4")) == Accept(0)
     assert proved(answer(0.1), answer(0.2, backend="gpt-4", kind="escalation")) == Accept(1)
+
+
+# -- no numbers ----------------------------------------------------------------------------------
+
+
+def test_a_confidence_that_is_no_number_is_unknown_and_no_low_one():
+    assert step(ESCALATING, answer(math.nan)) == step(ESCALATING, answer(None))
+    assert isinstance(step(ESCALATING, answer(math.nan)), Accept)
+
+
+def test_an_answer_of_unknown_confidence_is_not_better_than_a_trusted_one():
+    words = ESCALATING.replace("accept: 0.8", "accept: 0.99")
+    found = step(words, answer(0.9), answer(math.nan, "gpt-4", "escalation"))
+    assert found.index == 1  # unknown is accepted
+    found = step(words, answer(0.9), answer(math.nan, "gpt-4", "escalation"), time_left_s=0.0)
+    assert isinstance(found, Accept)

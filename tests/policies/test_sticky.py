@@ -94,7 +94,7 @@ def test_leaves_what_meets_the_limits_no_more() -> None:
 
 
 def test_a_refusal_stays_a_refusal() -> None:
-    decision = decided("candidates: gpt-4, require: {cost: {max: $0.00001}}, if_none: reject")
+    decision = decided("candidates: gpt-4, require: {cost: {max: $0.0001}}, if_none: reject")
     assert decision.chosen is None
     assert stay(decision, Held("gpt-4"), {}) == (decision, False)
     assert held_by(decision) is None
