@@ -46,7 +46,7 @@ from .judging import judge_answer
 from .patience import FAR_S
 from .recording import Ending, Packed, Tape, lower_level, record_of, total_cost_usd
 from .redacting import redacted
-from .sticking import answered_by
+from .sticking import go_on_with
 from .timing import NEVER_S, act_on_time, allowed_s, next_due_s
 from .wiring import Wiring
 
@@ -452,10 +452,9 @@ class Exchange:
             self._timer.cancel()
             self._timer = None
         now_s = monotonic()
-        if won is not None and self.endpoint is not None and self.endpoint.keeps_responses:
-            self._remember(won)
-        if self.conversation_key is not None and won is not None and status == "ok":
-            answered_by(self, self.conversation_key, won)
+        keeps = self.endpoint is not None and self.endpoint.keeps_responses
+        if won is not None and (keeps or self.conversation_key is not None):
+            go_on_with(self, won)
         if self.cost_usd is None:
             self.cost_usd = total_cost_usd(self.attempts)
         first_byte_s = self.head_sent_s or (now_s if status != "client_gone" else None)
@@ -467,12 +466,6 @@ class Exchange:
         if status == "ok" and won is not None and self.plane.shadows.is_on:
             self.copies = self.plane.shadows.ended(self, won)
         self.plane.journal.append(record, self._released)
-
-    def _remember(self, won: Attempt) -> None:
-        """Whoever goes on from this answer goes on with the backend that made it."""
-        response_id = won.reader.response_id
-        if response_id is not None:
-            self.plane.pins.remember(response_id, self.caller, won.backend.name)
 
     def _released(self, is_kept: bool) -> None:
         """The record is with the kernel (or the rule for a full disk has spoken)."""

@@ -95,9 +95,13 @@ def keep_to(exchange: "Exchange", match: RouteMatch, key: bytes, decision: Decis
     return decision
 
 
-def answered_by(exchange: "Exchange", key: bytes, won: "Attempt") -> None:
-    """Go on with who answered, where another one did than was chosen."""
-    decision, name = exchange.decision, won.backend.name
-    assert decision is not None
-    if name != decision.chosen and name in decision.route.candidates:
+def go_on_with(exchange: "Exchange", won: "Attempt") -> None:
+    """Whoever goes on from this answer goes on with the backend that made it."""
+    decision, key, name = exchange.decision, exchange.conversation_key, won.backend.name
+    endpoint, response_id = exchange.endpoint, won.reader.response_id
+    if response_id is not None and endpoint is not None and endpoint.keeps_responses:
+        exchange.plane.pins.remember(response_id, exchange.caller, name)
+    if key is None or decision is None or won.failure is not None or name == decision.chosen:
+        return
+    if name in decision.route.candidates:
         exchange.plane.conversations.hold(key, Held(name))

@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,3 +116,34 @@ def test_propensities_are_those_of_the_first_draw(seed: int, later: str) -> None
     assert sum(odds.values()) == pytest.approx(1.0)
     moved = Held(later, (("o3-mini", 0.5), (later, 0.5)))  # drawn under another configuration
     assert sum(one.propensity for one in stay(decided(TWO), moved, {})[0].candidates) == 1.0
+
+
+GOLDEN = Path(__file__).parent / "golden" / "held"
+
+
+def golden_cases() -> Iterator[Any]:
+    for file in sorted(GOLDEN.glob("*.yaml")):
+        text = file.read_text()
+        for case in yaml.safe_load(text)["cases"]:
+            yield pytest.param(text, case, id=f"{file.stem}: {case['name']}")
+
+
+@pytest.mark.parametrize(("text", "case"), list(golden_cases()))
+def test_golden(text: str, case: dict[str, Any]) -> None:
+    policy = policy_of(text)
+    match = policy.route_for(case["route"], {})
+    assert match is not None
+    seen = [dict(words) for words in case.get("seen", [])]
+    learned = learned_from(*[(words.pop("count"), observation(**words)) for words in seen])
+    world = World(learned, unavailable=case.get("unavailable", {}))
+    features = features_of(labels={"task": "t"})
+    decision = decide(policy, match, features, world, decision_id="d", seed=7)
+    held = Held(case["held"], tuple(case.get("drawn", {}).items()))
+    found, is_kept = stay(decision, held, match.compiled.plans)
+    expect = case["expect"]
+    assert (found.chosen, is_kept) == (expect["chosen"], expect["kept"])
+    assert found.reason == expect.get("reason", found.reason)
+    odds = {one.backend: one.propensity for one in found.candidates}
+    assert odds == expect.get("propensities", odds)
+    plan = [[step.step, step.backend] for step in found.plan]
+    assert plan == expect.get("plan", plan)
