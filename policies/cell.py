@@ -27,6 +27,8 @@ class Observation(msgspec.Struct, frozen=True):
     """Also of an attempt that ran into a time limit: it would have taken longer still. None
     where somebody else ended it (a client that left)."""
     completed: bool
+    served_at_once: int = 0
+    """Requests the backend was serving when it began, itself included; 0: not known."""
 
 
 class Sample(msgspec.Struct, frozen=True):

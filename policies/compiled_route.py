@@ -51,6 +51,8 @@ class CompiledRoute(msgspec.Struct, frozen=True):
     """Of `on_failure` and no candidates: taken where every candidate is out of order."""
     machines: tuple[str, ...] = ()
     """Candidates priced by the hour: what one request costs there depends on the load."""
+    timed: tuple[str, ...] = ()
+    """All candidates, where how long they take can change the choice: that depends on the load."""
     weighs_chances: bool = False
     """A request's own chances of an acceptable answer can change the choice."""
     hedge_after: tuple[LatencyQuestion, LatencyQuestion] | None = None
@@ -85,9 +87,16 @@ def compile_route(route: Route, backends: Mapping[str, BackendFacts]) -> Compile
         plans={name: _plan(route, name) for name in (*names, *fallbacks)},
         fallbacks=tuple(CompiledCandidate(name, backends[name], False) for name in fallbacks),
         machines=tuple(name for name in names if _is_machine(backends[name])),
+        timed=tuple(names) if _is_timed(route) else (),
         weighs_chances=_weighs_chances(route),
         hedge_after=_hedge_after(route.hedge),
     )
+
+
+def _is_timed(route: Route) -> bool:
+    weights = route.weights
+    is_weighed = weights is not None and weights.late_usd > 0
+    return route.require.latency is not None or route.prefer == "fastest" or is_weighed
 
 
 def _weighs_chances(route: Route) -> bool:

@@ -24,6 +24,7 @@ from .decision import Candidate, Choice, Decision, World
 from .explore import explore
 from .gain import gain_over, send_to_reference
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
+from .load import load_bucket
 from .policy import Policy
 from .ranking import best
 from .recovery import try_again
@@ -58,6 +59,8 @@ def decide(
     if limit is not None:
         limit *= features.choices
     loads = tuple([world.in_flight.get(name, 0) for name in compiled.machines])
+    if compiled.timed:
+        loads += tuple([load_of(name, world) for name in compiled.timed])
     is_certified = match.route.name in world.certified
     key = (compiled.question, features.task, prompt_bytes, limit, loads, is_certified)
     kept = world.learned.choices
@@ -119,6 +122,11 @@ def output_max(features: Features) -> int | None:
     return None if limit is None else limit * features.choices
 
 
+def load_of(backend: str, world: World) -> int:
+    """The bucket of a backend's load once this request is there too."""
+    return load_bucket(world.in_flight.get(backend, 0) + 1)
+
+
 def _is_touched(compiled: CompiledRoute, unavailable: Mapping[str, str]) -> bool:
     """Whether a backend of this route is out of order: one of another changes nothing here."""
     return any(candidate.backend in unavailable for candidate in compiled.candidates)
@@ -168,7 +176,8 @@ def _choice(
 ) -> Choice:
     route, compiled = match.route, match.compiled
     is_uncertified = route.require.error is not None and route.name not in world.certified
-    inquiry = Inquiry(compiled.question, task, size_bucket(prompt_bytes), limit)
+    size, load = size_bucket(prompt_bytes), 1 if compiled.timed else 0
+    inquiry = Inquiry(compiled.question, task, size, limit, load)
     views = [
         _predict(candidate, inquiry, world, prompt_bytes, acceptable)
         for candidate in compiled.candidates
@@ -211,6 +220,8 @@ def _predict(
     prompt_bytes: int,
     acceptable: Mapping[str, float],
 ) -> View:
+    if inquiry.load:
+        inquiry = inquiry._replace(load=load_of(candidate.backend, world))
     prediction = world.learned.predict(candidate.facts, inquiry)
     cost = prediction.cost
     usd = cost.fixed_usd

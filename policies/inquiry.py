@@ -31,6 +31,8 @@ class Inquiry(NamedTuple):
     """See `size_bucket`."""
     output_max: int | None
     """The client's limit on output tokens of all choices."""
+    load: int = 0
+    """See `load.load_bucket`; 0: whatever it is."""
 
 
 class Cells(NamedTuple):
@@ -40,6 +42,8 @@ class Cells(NamedTuple):
     size: Cell | None = None
     """Answers to prompts of this size, whatever the task: bears on times only."""
     backend: Cell | None = None
+    stretch: float = 1.0
+    """By what the backend's load makes times longer than they are in all."""
 
 
 def size_bucket(prompt_bytes: int) -> int:

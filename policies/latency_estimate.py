@@ -61,7 +61,7 @@ def estimate_latency(
     question = inquiry.question
     measured = _first_token(cells) if question.of == "first_token" else _total(inquiry, cells)
     if measured is not None:
-        return _from_distribution(measured, question)
+        return _from_distribution(measured, question, cells.stretch)
     if question.of == "first_token":
         first_s = expect.first_token_s if expect is not None else None
         return _from_expect(question, expected_s=first_s, least_s=first_s)
@@ -79,14 +79,20 @@ def expected_total_s(expect: Expect | None, tokens: float) -> float | None:
     return expect.first_token_s + max(0.0, tokens - 1) / expect.tokens_per_second
 
 
-def _from_distribution(times: Sketch | Points, question: LatencyQuestion) -> LatencyEstimate:
+def _from_distribution(
+    times: Sketch | Points, question: LatencyQuestion, stretch: float
+) -> LatencyEstimate:
     budget_s = question.budget_s
     return LatencyEstimate(
-        p50_s=times.quantile(0.5),
-        p95_s=times.quantile(0.95),
-        rank_s=times.quantile(question.quantile),
-        p_within=None if budget_s is None else times.share_within(budget_s),
+        p50_s=_stretched(times.quantile(0.5), stretch),
+        p95_s=_stretched(times.quantile(0.95), stretch),
+        rank_s=_stretched(times.quantile(question.quantile), stretch),
+        p_within=None if budget_s is None else times.share_within(budget_s / stretch),
     )
+
+
+def _stretched(span_s: float | None, stretch: float) -> float | None:
+    return None if span_s is None else span_s * stretch
 
 
 def _from_expect(
@@ -104,7 +110,8 @@ def _from_expect(
 
 
 def _first_token(cells: Cells) -> Sketch | None:
-    return measured_sketch(cell.first_token_s for cell in cells if cell is not None)
+    found = (cells.task, cells.size, cells.backend)
+    return measured_sketch(cell.first_token_s for cell in found if cell is not None)
 
 
 def _total(inquiry: Inquiry, cells: Cells) -> Sketch | Points | None:

@@ -13,6 +13,7 @@ from .cell import Cell, Observation, sample_of
 from .cell_map import CellMap
 from .facts import BackendFacts
 from .inquiry import Cells, Inquiry, size_bucket
+from .load import Loads, observe_load, stretch
 from .prediction import Prediction, predict
 
 __all__ = ["Learned", "Observation", "Prediction"]
@@ -33,6 +34,7 @@ class _StoredBackend(msgspec.Struct, array_like=True):
     all: Cell
     sizes: dict[int, msgspec.Raw]
     tasks: dict[str, msgspec.Raw]
+    loads: Loads = {}
 
 
 class _StoredState(msgspec.Struct, array_like=True):
@@ -44,18 +46,19 @@ class _StoredState(msgspec.Struct, array_like=True):
 
 
 class _Backend:
-    """What was learned of one backend: altogether, by prompt size, by task."""
+    """What was learned of one backend: altogether, by prompt size, by task, by load."""
 
-    __slots__ = ("all", "sizes", "tasks")
+    __slots__ = ("all", "loads", "sizes", "tasks")
 
     def __init__(self, stored: _StoredBackend | None = None) -> None:
         self.all = stored.all if stored is not None else Cell()
         self.sizes: CellMap[int] = CellMap(stored.sizes if stored is not None else None)
         self.tasks: CellMap[str] = CellMap(stored.tasks if stored is not None else None)
+        self.loads: Loads = stored.loads if stored is not None else {}
 
     def written(self) -> tuple[object, ...]:
         """As `_StoredBackend` reads it."""
-        return self.all, self.sizes.written(), self.tasks.written()
+        return self.all, self.sizes.written(), self.tasks.written(), self.loads
 
 
 class _Kept:
@@ -116,6 +119,8 @@ class Learned:
         backend.all.observe(sample, now_s)
         backend.sizes.take(size_bucket(observation.prompt_bytes)).observe(sample, now_s)
         backend.tasks.take(self._task_for(observation.task)).observe(sample, now_s)
+        if observation.served_at_once > 0:
+            observe_load(backend.loads, observation.served_at_once, sample, now_s)
         kept = self._kept.get(observation.backend)
         if kept is not None:
             kept.count(backend.all.total_s.count, now_s)
@@ -129,9 +134,18 @@ class Learned:
         if found is None:
             if len(kept.predictions) >= PREDICTIONS_MAX:
                 kept.predictions.clear()
-            found = predict(facts, inquiry, self.cells(facts.name, inquiry.task, inquiry.size))
+            found = predict(facts, inquiry, self.cells_of(facts.name, inquiry))
             kept.predictions[inquiry] = found
         return found
+
+    def cells_of(self, backend: str, inquiry: Inquiry) -> Cells:
+        """What bears on an inquiry, at its load."""
+        cells = self.cells(backend, inquiry.task, inquiry.size)
+        state, clock = self._backends.get(backend), inquiry.question.of
+        if not inquiry.load or state is None:
+            return cells
+        usual = state.all.first_token_s if clock == "first_token" else state.all.total_s
+        return cells._replace(stretch=stretch(state.loads, clock, inquiry.load, usual))
 
     def cells(self, backend: str, task: str, size: int) -> Cells:
         """What was learned that bears on one kind of request."""

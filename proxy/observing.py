@@ -84,6 +84,7 @@ def _observation(record: RequestRecord, attempt: AttemptRecord, prompt_bytes: in
         first_token_s=None if first_us is None else first_us / 1e6,
         total_s=attempt.total_us / 1e6,
         completed=is_whole,
+        served_at_once=attempt.served_at_once,
     )
 
 
