@@ -12,6 +12,7 @@ from policies.canary_run import Arm
 from policies.compiled_route import RouteMatch
 
 from .shadow import Order, Shadows
+from .sticking import conversation_key
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -52,6 +53,8 @@ class CanarySides:
         conversation = features.conversation or exchange.id
         if not is_on_canary(route.name, arm, caller=exchange.caller, conversation=conversation):
             return match
+        if route.sticky != "none" and _stays_away(exchange, match, arm):
+            return match
         exchange.canary = arm.backend
         wiring = exchange.wiring
         key = (route.name, f"\0{match.by}\0{arm.backend}")  # no backend's name
@@ -59,3 +62,11 @@ class CanarySides:
         if found is None:
             found = wiring.narrowed[key] = with_canary(match, arm, wiring.policy.backends)
         return found
+
+
+def _stays_away(exchange: "Exchange", match: RouteMatch, arm: Arm) -> bool:
+    """Whether a conversation began with the backend to be replaced before the canary's share grew
+    to it, and may stay there: until the canary has everything."""
+    key = conversation_key(exchange, match)
+    held = None if key is None else exchange.plane.conversations.find(key)
+    return held is not None and held.backend == arm.replaces and arm.share < 1.0

@@ -86,3 +86,14 @@ def test_a_rollback_leaves_what_is_under_way(tmp_path: Path) -> None:
         answer = client.read()
         assert (answer.status, answer.header("x-pointsman-backend")) == (200, "b")
         assert b"late" in answer.body
+
+
+def test_a_sticky_conversation_that_began_before_stays_until_all_go(tmp_path: Path) -> None:
+    with serving(tmp_path, route=f"{ROUTE}, sticky: conversation") as (_, plane):
+        assert served_by(plane) == "a"
+        take(plane, default=Arm("b", "a", 0.999))  # all but one of a thousand
+        assert served_by(plane) == "a"
+        take(plane, default=ALL)
+        assert served_by(plane) == "b"
+        take(plane)
+        assert served_by(plane) == "a"
