@@ -138,7 +138,8 @@ def _training(results: Sequence[BackendResult], route: str | None) -> list[str]:
         f"pointsman label --route {name} --teacher {_surest(results).backend} --budget 5",
         f"pointsman dataset build {name} --route {name}",
         f"pointsman train --dataset {name}@1",
-        f"pointsman benchmark --route {name} --dataset {name}@1 --split test",
+        f"pointsman model serve {name}@1   # its line goes under backends:",
+        f"pointsman benchmark --route {name} --dataset {name}@1 --split test --backend {name}-1",
     ]
 
 

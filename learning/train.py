@@ -250,18 +250,6 @@ def _folder_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def elsewhere(dataset: DatasetName) -> list[str]:
-    """Commands for trainers on other machines."""
-    name = f"{dataset.name}-{dataset.version}"
-    return [
-        f"pointsman export --dataset {dataset.id} --format axolotl --output {name}.jsonl"
-        f"   # then: axolotl train {name}.jsonl.yaml",
-        f"pointsman export --dataset {dataset.id} --format trl-prompt-completion"
-        f" --output {name}.jsonl   # then: trl sft --dataset_name {name}.jsonl",
-        "vllm serve MODEL   # serves it OpenAI-compatible, logprobs included",
-    ]
-
-
 def next_commands(model: Model | str) -> list[str]:
     """What to do with a trained model."""
     return [

@@ -12,6 +12,7 @@ from .output import printable
 from .progress import progress_steps
 
 if TYPE_CHECKING:
+    from learning.dataset_spec import DatasetName
     from learning.train import TrainReport
 
 PYTHON = Path(__file__).resolve().parents[2] / ".venv-train" / "bin" / "python"
@@ -40,6 +41,8 @@ PYTHON = Path(__file__).resolve().parents[2] / ".venv-train" / "bin" / "python"
 @click.option("--python", type=click.Path(path_type=Path, dir_okay=False),
               envvar="POINTSMAN_TRAIN_PYTHON",
               help="Of the environment that trains; default: make train-env's.")  # fmt: skip
+@click.option("--elsewhere", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Train nothing; write what other trainers read.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Begin anew where a run was broken off.")
 @json_option
 def command(config: Path, dataset: str, name: str | None, as_json: bool, **options: Any) -> None:
@@ -52,12 +55,17 @@ def command(config: Path, dataset: str, name: str | None, as_json: bool, **optio
     \b
     Example:
       pointsman train --dataset extract@1 --epochs 2
+      pointsman train --dataset extract@1 --elsewhere gpu --base meta-llama/Llama-3.1-8B
     """
     from learning.dataset_store import find
-    from learning.train import elsewhere, next_commands, train
+    from learning.train import next_commands, train
 
     directory = read_config(config).capture.directory
     version = find(directory, dataset)
+    folder = options.pop("elsewhere")
+    if folder is not None:
+        _write_elsewhere(directory, version, folder, options["base"], as_json=as_json)
+        return
     python = options.pop("python") or PYTHON
     is_fresh = options.pop("fresh")
     with progress_steps(is_silent=as_json) as step:
@@ -84,9 +92,26 @@ def command(config: Path, dataset: str, name: str | None, as_json: bool, **optio
     click.echo("Next:")
     for line in next_commands(report.model):
         click.echo(f"  {line}")
-    click.echo("On a machine with a GPU instead:")
-    for line in elsewhere(version):
-        click.echo(f"  {line}")
+    click.echo("For a machine with a GPU instead:")
+    click.echo(f"  pointsman train --dataset {version.id} --elsewhere DIR --base MODEL")
+
+
+def _write_elsewhere(
+    directory: Path, version: "DatasetName", folder: Path, base: str, *, as_json: bool
+) -> None:
+    """Files and commands for trainers on other machines."""
+    from learning.elsewhere import export_elsewhere
+
+    try:
+        lines = export_elsewhere(directory, version, folder, base=base)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    if as_json:
+        click.echo(msgspec.json.encode({"folder": str(folder), "commands": lines}))
+        return
+    click.echo(printable(f"files: {folder}"))
+    for line in lines:
+        click.echo(printable(f"  {line}"))
 
 
 def _options(options: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from learning import local
 from learning.dataset import build
 from learning.dataset_spec import DatasetName, DatasetSpec, SplitRule
 from learning.models import ModelError, check_artifact, find_model, list_models
-from learning.train import BASE_TEMPLATE, TrainOptions, elsewhere, next_commands, train
+from learning.train import BASE_TEMPLATE, TrainOptions, next_commands, train
 from tests.support.chats import keep_chats
 
 STUB = """
@@ -118,5 +118,4 @@ def test_steps_stand_in_for_epochs(directory):
 
 
 def test_what_comes_next_is_said():
-    assert "axolotl" in elsewhere(DATASET)[0]
     assert next_commands("m@1")[0] == "pointsman model serve m@1"

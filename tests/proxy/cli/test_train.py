@@ -40,7 +40,7 @@ def test_trains_and_says_what_comes_next(config: Path) -> None:
     result = run(config, "--dataset", "d")
     assert result.exit_code == 0, result.output
     for words in ("d@1: 2 steps", "loss 2.0000 -> 0.5000, on valid rows 0.7000", "only 75%",
-                  "pointsman model serve d@1", "axolotl", "left out: 1 rows longer"):  # fmt: skip
+                  "pointsman model serve d@1", "--elsewhere DIR", "left out: 1 rows longer"):  # fmt: skip
         assert words in result.output, words
 
 
@@ -61,3 +61,15 @@ def test_clear_errors(config: Path, words: tuple[str, ...], text: str) -> None:
 
 def test_the_script_is_there() -> None:
     assert Path(train_process.__file__).is_file()
+
+
+def test_files_and_commands_for_another_machine(config: Path, tmp_path: Path) -> None:
+    result = run(config, "--dataset", "d", "--elsewhere", str(tmp_path / "gpu"), "--base", "m-8b")
+    assert result.exit_code == 0, result.output
+    assert "axolotl train train.jsonl.yaml --base-model m-8b" in result.output
+    assert "vllm serve m-8b" in result.output
+    assert (tmp_path / "gpu/trl/train.jsonl").is_file()
+    again = run(config, "--dataset", "d", "--elsewhere", str(tmp_path / "gpu"))
+    assert (again.exit_code, "is there already" in again.output) == (1, True)
+    found = run(config, "--dataset", "d", "--elsewhere", str(tmp_path / "other"), "--json")
+    assert len(json.loads(found.stdout)["commands"]) == 4
