@@ -39,9 +39,10 @@ def run(config: Path, *words: str) -> Result:
 def test_trains_and_says_what_comes_next(config: Path) -> None:
     result = run(config, "--dataset", "d")
     assert result.exit_code == 0, result.output
-    for words in ("d@1: 2 steps", "loss 2.0000 -> 0.5000, on valid rows 0.7000", "only 75%",
-                  "pointsman model serve d@1", "--elsewhere DIR", "left out: 1 rows longer"):  # fmt: skip
-        assert words in result.output, words
+    for text in ("d@1: 2 steps", "loss 2.0000 -> 0.5000, on valid rows 0.7000", "only 75%",
+                 "pointsman model serve d@1", "--elsewhere DIR",
+                 "left out: 1 rows longer"):  # fmt: skip
+        assert text in result.output, text
 
 
 def test_programs_get_the_report(config: Path) -> None:
