@@ -1,5 +1,6 @@
 """`pointsman dataset`."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,7 @@ def build_command(config: Path, name: str, as_json: bool, **options: Any) -> Non
     if parse_name(name).version is not None:
         raise click.UsageError(f"{name!r}: versions are numbered by themselves; write the name")
     catch_up(directory)
+    os.umask(0o077)  # prompts and answers: the rows are nobody else's business
     spec = _spec(directory, options)
     with _told(), progress_steps(is_silent=as_json) as progress:
         report = build(directory, name, spec, tokenizer=options["tokenizer"], progress=progress)

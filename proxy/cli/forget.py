@@ -1,5 +1,6 @@
 """`pointsman forget`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -46,6 +47,7 @@ def command(
     if not yes:
         click.confirm(f"Forget all that was kept of {kind} {subject!r}?", abort=True, err=True)
     catch_up(directory)
+    os.umask(0o077)  # data sets are written anew
     report = forget(directory, kind, subject)
     if as_json:
         click.echo(msgspec.json.encode(report))

@@ -209,13 +209,16 @@ def test_any_chat_is_a_row_or_is_left_out(turns, said, name):
 def test_trl_trains_a_step_on_its_files(tmp_path):
     if not PYTHON.is_file():
         pytest.skip("no .venv-train; make train-env")
-    for name in ("trl-prompt-completion", "trl-dpo"):
+    for name in ("trl-prompt-completion", "trl-dpo", "trl-kto"):
         rows = []
         for number in range(8):
             said = {"role": "assistant", "content": f"w{number}"}
             asked = [{"role": "user", "content": f"w{number + 1} w2"}]
             other = {"role": "assistant", "content": "w9"}
-            rows.append(FORMATS[name].make(Example("i", "r", asked, said, rejected=other)))
+            made = FORMATS[name].make(Example("i", "r", asked, said, rejected=other))
+            rows += made if isinstance(made, list) else [made]
+        suffix, make = FORMATS[name].sidecar
+        (tmp_path / f"{name}{suffix}").write_bytes(make(name, "d", frozenset(rows[0])))
         (tmp_path / name).write_bytes(b"\n".join(map(msgspec.json.encode, rows)))
     done = subprocess.run(
         [PYTHON, Path(__file__).with_name("trl_reading.py"), tmp_path],
@@ -228,3 +231,4 @@ def test_trl_trains_a_step_on_its_files(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "trl-prompt-completion 8 rows" in done.stdout
     assert "trl-dpo 8 rows" in done.stdout
+    assert "trl-kto 16 rows" in done.stdout

@@ -1,5 +1,6 @@
 """Run by test_formats.py in the environment that trains: our files in TRL's own trainers."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -19,10 +20,13 @@ def main(folder: Path) -> None:
     for name, trainer, config in (
         ("trl-prompt-completion", trl.SFTTrainer, trl.SFTConfig(**usual)),
         ("trl-dpo", trl.DPOTrainer, trl.DPOConfig(**usual)),
+        ("trl-kto", trl.KTOTrainer, trl.KTOConfig(**usual)),
     ):
+        told = json.loads((folder / f"{name}.features.json").read_text())
         rows = datasets.load_dataset(
-            "json", data_files=str(folder / name), cache_dir=str(folder / "cache")
-        )["train"]
+            "json", data_files=str(folder / name), cache_dir=str(folder / "cache"),
+            features=datasets.Features.from_dict(told),
+        )["train"]  # fmt: skip
         model = transformers.AutoModelForCausalLM.from_pretrained(folder / "base")
         made = trainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
         loss = made.train().training_loss

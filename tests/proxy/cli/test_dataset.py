@@ -34,6 +34,8 @@ def test_builds_shows_and_lists(config: Path) -> None:
     for words in ("d@1: 30 rows of 30 captures", "answers from: traffic 30", "groups, 0 on two"):
         assert words in built.output
     assert "d@1" in run(config, "list").output
+    rows = config.parent / "data/datasets/d/1/rows.jsonl"
+    assert rows.stat().st_mode & 0o077 == 0, "readable by its owner alone"
     shown = run(config, "show", "d")
     assert "First rows" in shown.output
     assert "Nothing new: d@1" in run(config, "build", "d", "--test", "20%").output
