@@ -79,7 +79,8 @@ class Hook:
         self.posts: list[str] = []
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
-        self.posts.append(f"{request.path} {(await request.json())['alarm']}")
+        said = (await request.json())["alarm"] if request.method == "POST" else "nothing"
+        self.posts.append(f"{request.path} {said}")
         status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
         headers = {"location": "/elsewhere"} if status == 302 else {}
         return web.Response(status=status, headers=headers)

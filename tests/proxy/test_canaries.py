@@ -78,6 +78,14 @@ def test_labels_of_a_copied_request_are_held_against_both(tmp_path: Path) -> Non
     assert matter(looked(tmp_path, PLAIN, trials), "labels") == (2, -0.5)
 
 
+def test_copy_and_label_in_one_look_are_compared_once(tmp_path: Path) -> None:
+    record = row()
+    said = copy_of(record, source="shadow", backend="gpt-4", agrees=True)
+    trials = begun(PLAIN)
+    fold_in(tmp_path, [record], labels=[copy_of(record), said])
+    assert matter(looked(tmp_path, PLAIN, trials), "labels") == (1, 0.0)
+
+
 def test_each_side_teaches_for_its_own_backend(tmp_path: Path) -> None:
     trials = begun(HALF)
     fold_in(tmp_path, [row() for _ in range(6)])

@@ -65,6 +65,11 @@ def test_answers_that_pass_do_not(tmp_path: Path) -> None:
     assert described["watched_by"]["checks"]["count"] == 200  # type: ignore[index]
 
 
+def test_what_was_not_answered_says_nothing(tmp_path: Path) -> None:
+    trials = fed(tmp_path, certified(), 40, confidence=0.0, status="error")
+    assert trials.watches["extract"].checks.wealth.count == 0
+
+
 def test_labels_refute_it(tmp_path: Path) -> None:
     configuration = certified()
     trials = promises.follow(configuration, Trials())
