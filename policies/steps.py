@@ -308,7 +308,9 @@ def _fallback(decision: Decision, outcomes: Sequence[Outcome], upstream: Upstrea
     passed_over = {outcome.backend for outcome in outcomes}
     passed_over.update(upstream.unavailable, upstream.unaffordable)
     found = next((name for name in decision.route.on_failure if name not in passed_over), None)
-    return found or _given_up_too_soon(outcomes)
+    again = None if found is not None else _given_up_too_soon(outcomes)
+    is_usable = again not in upstream.unavailable and again not in upstream.unaffordable
+    return again if again is not None and is_usable else found
 
 
 def _given_up_too_soon(outcomes: Sequence[Outcome]) -> str | None:

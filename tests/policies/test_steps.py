@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from policies.decide import decide
 from policies.decision import World
 from policies.step import ALL_WELL, Accept, Ask, GiveUp, Outcome, Upstream
-from policies.steps import ATTEMPTS_MAX, HEDGE_LOST, is_awaited, next_step
+from policies.steps import ATTEMPTS_MAX, HEDGE_LOST, HOPELESS, is_awaited, next_step
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
 
 GOLDEN = Path(__file__).parent / "golden" / "after"
@@ -361,6 +361,66 @@ def test_every_request_ends_within_its_attempts_and_its_time(words, script, time
         assert len(outcomes) <= ATTEMPTS_MAX
     is_whole = outcomes[found.index].failure is None
     assert is_whole == isinstance(found, Accept)
+
+
+NAMES = ("local", "gpt-4", "o3-mini", "local-v2")
+EVERYTHING = (
+    "candidates: [local, local-v2], on_failure: [gpt-4, o3-mini],"
+    " confidence: {from: [logprobs, agreement], agree_with: gpt-4, accept: 0.8},"
+    " escalate: {to: [gpt-4, o3-mini], max_steps: 2, within: 5s}"
+)
+ENDS = st.builds(
+    Outcome,
+    backend=st.sampled_from(NAMES),
+    kind=st.sampled_from(["primary", "hedge", "retry", "fallback", "escalation", "agreement"]),
+    failure=st.sampled_from([None, HOPELESS, HEDGE_LOST, "status", "timeout", "connect"]),
+    http_status=st.sampled_from([200, 400, 429, 503]),
+    retryable=st.booleans(),
+    retry_after_s=st.none() | st.floats(0, 100),
+    confidence=st.none() | st.floats(0, 1),
+    refusal=st.sampled_from([None, "context_window", "content_filter"]),
+    is_visible=st.booleans(),
+)
+
+
+@given(
+    outcomes=st.lists(ENDS, min_size=1, max_size=ATTEMPTS_MAX),
+    time_left_s=st.floats(-1, 60),
+    elapsed_s=st.floats(0, 60),
+    contexts=st.dictionaries(st.sampled_from(NAMES), st.integers(1, 10)),
+    out=st.sets(st.sampled_from(NAMES)),
+)
+def test_no_step_breaks_what_is_hard(outcomes, time_left_s, elapsed_s, contexts, out):
+    decision = decision_of(EVERYTHING)
+    found = next_step(
+        decision, outcomes, time_left_s=time_left_s, elapsed_s=elapsed_s,
+        upstream=Upstream(dict.fromkeys(out, "breaker open")), contexts=contexts,
+    )  # fmt: skip
+    if not isinstance(found, Ask):
+        assert isinstance(found, Accept) == (outcomes[found.index].failure is None)
+        return
+    route, last = decision.route, outcomes[-1]
+    assert len(outcomes) < ATTEMPTS_MAX
+    assert not last.is_visible
+    assert 0 <= found.delay_s < time_left_s
+    assert 0 < found.time_left_s <= time_left_s - found.delay_s
+    if found.kind == "escalation":
+        assert found.backend in route.escalate.to
+        assert found.time_left_s <= route.escalate.within_s - elapsed_s
+        steps = [one.kind in ("escalation", "agreement") for one in outcomes]
+        assert sum(steps) < route.escalate.max_steps
+    if found.reason.endswith("refused (context window)"):
+        too_small = [contexts.get(o.backend) for o in outcomes if o.refusal == "context_window"]
+        sizes = [size for size in too_small if size is not None]
+        if found.backend in contexts and sizes:
+            assert contexts[found.backend] > max(sizes)
+        assert found.backend in (*route.on_failure, *route.candidates)
+    if (
+        out != set(NAMES)
+        and found.kind != "retry"
+        and HOPELESS not in [o.failure for o in outcomes]
+    ):
+        assert found.backend not in out or not set(NAMES) - out
 
 
 # -- two attempts at once ------------------------------------------------------------------------

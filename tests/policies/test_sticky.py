@@ -118,6 +118,22 @@ def test_propensities_are_those_of_the_first_draw(seed: int, later: str) -> None
     assert sum(one.propensity for one in stay(decided(TWO), moved, {})[0].candidates) == 1.0
 
 
+@given(
+    held=st.sampled_from(["local", "gpt-4", "o3-mini"]),
+    out=st.sets(st.sampled_from(["local", "gpt-4", "o3-mini"])),
+    limit=st.sampled_from(["$0.0000001", "$0.005", "$1"]),
+)
+def test_no_conversation_breaks_a_limit_while_somebody_meets_it(
+    held: str, out: set[str], limit: str
+) -> None:
+    words = f"candidates: [local, gpt-4, o3-mini], require: {{cost: {{max: {limit}}}}}"
+    decision = decided(words, unavailable=dict.fromkeys(out, "breaker open"))
+    found, _ = stay(decision, Held(held), {})
+    eligible = {one.backend for one in found.candidates if one.eligible}
+    assert found.chosen in eligible or not eligible
+    assert sum(one.propensity for one in found.candidates) == pytest.approx(1.0)
+
+
 GOLDEN = Path(__file__).parent / "golden" / "held"
 
 

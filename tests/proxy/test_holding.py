@@ -7,11 +7,19 @@ from typing import Any
 
 import pytest
 
-from tests.support.opinions import HANGS, says, serving_all, streams
-from tests.support.plane import DONE, STREAMED, ask, event
+from tests.support.opinions import (
+    END,
+    HANGS,
+    SURE,
+    UNSURE,
+    says,
+    serving_all,
+    streams,
+    tokens,
+)
+from tests.support.plane import STREAMED, ask, event
 from tests.support.raw_client import Answer, RawClient, post
 from tests.support.scripted import (
-    LAST_CHUNK,
     Script,
     chunk,
     chunked_head,
@@ -21,33 +29,16 @@ from tests.support.scripted import (
     until_closed,
 )
 
-SURE, UNSURE = -0.05, -2.0
 LOGPROBS = "confidence: {from: logprobs, accept: 0.8}"
 HOLD_5 = f"candidates: [a], {LOGPROBS}, escalate: {{to: [c]}}, hold: 5"
 HOLD_ALL = f"candidates: [a], {LOGPROBS}, escalate: {{to: [c]}}"
 HAS = ", logprobs: true"
 
 
-def token(text: str, logprob: float) -> bytes:
-    """One token with its logprob, as an event."""
-    choice = {
-        "index": 0, "delta": {"content": text}, "finish_reason": None,
-        "logprobs": {"content": [{"token": text, "logprob": logprob, "top_logprobs": []}]},
-    }  # fmt: skip
-    return event(choices=[choice])
-
-
-def tokens(count: int, logprob: float) -> list[bytes]:
-    return [chunk(token("x ", logprob)) for _ in range(count)]
-
-
 def rest_of(client: RawClient, answer: Answer) -> Answer:
     while client.read_chunk(answer):
         pass
     return answer
-
-
-END = [chunk(event(finish="stop")), chunk(DONE), LAST_CHUNK]
 
 
 def test_the_first_tokens_wait_then_all_flows(tmp_path: Path) -> None:

@@ -6,11 +6,37 @@ from pathlib import Path
 
 from tests.support.plane import Plane, config, stream_answer, whole_answer
 from tests.support.plane import event as chat_event
-from tests.support.scripted import Script, ScriptedUpstream, request, stall, until_closed
+from tests.support.scripted import (
+    LAST_CHUNK,
+    Script,
+    ScriptedUpstream,
+    chunk,
+    request,
+    stall,
+    until_closed,
+)
 
 HANGS: Script = [request, until_closed]
 AGREE = "confidence: {from: agreement, agree_with: b, accept: 0.8}"
 JUDGED = "confidence: {judge: j, accept: 0.8}"
+
+
+SURE, UNSURE = -0.05, -2.0
+"""Logprobs of tokens."""
+END = [chunk(chat_event(finish="stop")), chunk(b"data: [DONE]\n\n"), LAST_CHUNK]
+
+
+def token(text: str, logprob: float) -> bytes:
+    """One token with its logprob, as an event."""
+    choice = {
+        "index": 0, "delta": {"content": text}, "finish_reason": None,
+        "logprobs": {"content": [{"token": text, "logprob": logprob, "top_logprobs": []}]},
+    }  # fmt: skip
+    return chat_event(choices=[choice])
+
+
+def tokens(count: int, logprob: float) -> list[bytes]:
+    return [chunk(token("x ", logprob)) for _ in range(count)]
 
 
 def says(text: str, *, after_s: float = 0.0, more: int = 0) -> Script:
