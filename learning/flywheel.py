@@ -40,7 +40,15 @@ from pointsman.units import duration_s
 from . import flywheel_report as report
 from . import flywheel_traffic as traffic
 from .demo import serving
-from .flywheel_calls import EXAMPLES, Call, as_known_answer, as_question, calls, few_shot
+from .flywheel_calls import (
+    EXAMPLES,
+    Call,
+    as_known_answer,
+    as_line,
+    as_question,
+    calls,
+    few_shot,
+)
 from .flywheel_config import Stage
 from .flywheel_steps import Found, State, Step, model_served, pointsman, read_json
 
@@ -188,20 +196,21 @@ class Flywheel:
             return None
         template = self.directory / "few-shot.jinja"
         template.write_text(few_shot(self._captured), "utf-8")
+        asked = self.directory / "few-shot.jsonl"
+        asked.write_text("".join(map(as_line, self._held_out())), "utf-8")
         log = self.directory / "model.log"
         with model_served(
             self.config, "gemma-3-270m", threads=self._size.threads, log=log, template=template
         ) as url:
             self._configure(self._stage._replace(url=url).baseline())
-            words = ["--dataset", ROUTE, "--sample", str(self._size.baseline),
+            words = ["--set", str(asked), "--sample", str(self._size.baseline),
                      "--concurrency", str(self._size.own_at_once)]  # fmt: skip
             return self._benchmarked("untrained", words=words)
 
     def _trial(self) -> Found:
         """Also what calibrates: held-out calls whose labels are there already."""
         started_s = time.time()
-        known = {call.text: call for call in self._captured}
-        asked = [known[text] for text in self._held_out() if text in known][: self._size.trial]
+        asked = self._held_out()[: self._size.trial]
         with self._student() as stage:
             self._ask("trial", stage.trial(), asked)
         return {"started_s": started_s, "calls": len(asked)}
@@ -215,7 +224,7 @@ class Flywheel:
             self.config, "calibrate", "--route", ROUTE, "--since", since, "--json", allowed=(0, 1)
         )
         lock = read_json(said)
-        say(_proof(lock))
+        say(report.proof(lock))
         return lock
 
     def _canary(self) -> Found:
@@ -306,15 +315,17 @@ class Flywheel:
     def _kept(self, name: str) -> list[traffic.Outcome]:
         return traffic.kept(self.directory / f"{name}.json")
 
-    def _held_out(self) -> list[str]:
-        """What the data set's test rows ask."""
+    def _held_out(self) -> list[Call]:
+        """The calls of the data set's test rows."""
+        known = {call.text: call for call in self._captured}
         out = self.directory / "held-out.jsonl"
         pointsman(
             self.config, "export", "--dataset", ROUTE, "--split", "test", "--format",
             "trl-prompt-completion", "--output", str(out),
         )  # fmt: skip
         rows = map(msgspec.json.decode, out.read_bytes().splitlines())
-        return [row["prompt"][-1]["content"] for row in rows]
+        texts = [row["prompt"][-1]["content"] for row in rows]
+        return [known[text] for text in texts if text in known]
 
     def _canaries(self) -> Found:
         return read_json(pointsman(self.config, "canary", "status", ROUTE, "--json"))
@@ -333,16 +344,6 @@ class Flywheel:
         folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text("{}\n")
         return folder
-
-
-def _proof(lock: Found) -> str:
-    if lock["refused"]:
-        return f"no promise: {lock['reason']}"
-    return (
-        f"certified: error at most {lock['max']:.0%} at {lock['confidence']:.0%}"
-        f" ({lock['errors']} wrong of {lock['labels']} labels, bound {lock['bound']:.1%});"
-        f" answers are accepted from confidence {lock['accept']} on"
-    )
 
 
 def say(line: str) -> None:

@@ -70,13 +70,19 @@ def as_known_answer(call: Call) -> str:
     return json.dumps({"prompt": call.text, "answer": call.answer})
 
 
+def as_line(call: Call) -> str:
+    """A line of what the untrained model is asked, who ends no answer by himself."""
+    request = {"messages": call.messages, "stop": ["\n"], "max_tokens": 64}
+    return json.dumps({"request": request, "expected": call.answer}) + "\n"
+
+
 def few_shot(made: Sequence[Call]) -> str:
     """A chat template that shows the untrained model solved calls."""
     solved = "".join(
         f"Question: {call.text}\nAnswer: {json.dumps(call.answer)}\n" for call in made[:EXAMPLES]
     )
     return (
-        f"{{% raw %}}{INSTRUCTION}\n{solved}{{% endraw %}}"
+        f"{INSTRUCTION}\n{solved}"
         "{% for message in messages %}{% if message.role == 'user' %}"
         "Question: {{ message.content | trim }}\n{% endif %}{% endfor %}"
         "{% if add_generation_prompt %}Answer:{% endif %}"

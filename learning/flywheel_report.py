@@ -122,3 +122,14 @@ def verdict(routed: Line, found: Sequence[str], budget: str, escalated: float) -
     if found:
         return f"MISSED: {'; '.join(found)}; {tail}"
     return f"met: error <= {ERROR_MAX:.0%}, p90 and cost below both; {tail}"
+
+
+def proof(lock: Mapping[str, Any]) -> str:
+    """What `pointsman calibrate --json` proved, in words."""
+    if lock["refused"]:
+        return f"no promise: {lock['reason']}"
+    return (
+        f"certified: error at most {lock['max']:.0%} at {lock['confidence']:.0%}"
+        f" ({lock['errors']} wrong of {lock['labels']} labels, bound {lock['bound']:.1%});"
+        f" answers are accepted from confidence {lock['accept']} on"
+    )

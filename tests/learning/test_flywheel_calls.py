@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.flywheel_calls import as_known_answer, as_question, calls, few_shot, in_words
+from learning.flywheel_calls import as_known_answer, as_line, as_question, calls, few_shot, in_words
 
 
 def test_the_same_seed_gives_the_same_calls():
@@ -58,6 +58,7 @@ def test_any_amount_has_words(cents):
 
 def test_lines_of_files():
     (call,) = calls(1)
+    assert json.loads(as_line(call))["request"]["stop"] == ["\n"]
     assert json.loads(as_question(call))["expected"] == call.answer
     assert json.loads(as_known_answer(call)) == {"prompt": call.text, "answer": call.answer}
 

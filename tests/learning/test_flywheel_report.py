@@ -5,6 +5,7 @@ from learning.flywheel_report import (
     faults,
     of_benchmark,
     of_outcomes,
+    proof,
     quantile,
     table,
     verdict,
@@ -80,3 +81,11 @@ def test_quantiles_are_values_that_were_seen():
     assert quantile([1.0, 2.0, 3.0], 0.5) == 2.0
     assert quantile([1.0], 0.95) == 1.0
     assert math.isnan(quantile([], 0.5))
+
+
+def test_a_proof_in_words():
+    refused = {"refused": True, "reason": "12 labels are too few: 20 more are needed"}
+    assert proof(refused) == "no promise: 12 labels are too few: 20 more are needed"
+    lock = {"refused": False, "max": 0.09, "confidence": 0.95, "errors": 7, "labels": 150,
+            "bound": 0.086, "accept": 0.91}  # fmt: skip
+    assert "error at most 9% at 95% (7 wrong of 150 labels, bound 8.6%)" in proof(lock)
