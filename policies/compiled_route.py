@@ -53,6 +53,8 @@ class CompiledRoute(msgspec.Struct, frozen=True):
     """Candidates priced by the hour: what one request costs there depends on the load."""
     timed: tuple[str, ...] = ()
     """All candidates, where how long they take can change the choice: that depends on the load."""
+    caches: bool = False
+    """Who has read a conversation's beginning can be cheaper for it, and another be chosen."""
     weighs_chances: bool = False
     """A request's own chances of an acceptable answer can change the choice."""
     hedge_after: tuple[LatencyQuestion, LatencyQuestion] | None = None
@@ -88,9 +90,17 @@ def compile_route(route: Route, backends: Mapping[str, BackendFacts]) -> Compile
         fallbacks=tuple(CompiledCandidate(name, backends[name], False) for name in fallbacks),
         machines=tuple(name for name in names if _is_machine(backends[name])),
         timed=tuple(names) if _is_timed(route) else (),
+        caches=len(names) > 1 and any(_is_cheaper_cached(backends[name]) for name in names),
         weighs_chances=_weighs_chances(route),
         hedge_after=_hedge_after(route.hedge),
     )
+
+
+def _is_cheaper_cached(facts: BackendFacts) -> bool:
+    price = facts.price
+    if price is None or price.input is None or price.cached_input is None:
+        return False
+    return price.cached_input < price.input
 
 
 def _is_timed(route: Route) -> bool:

@@ -11,6 +11,7 @@ identity and the seed as arguments. The order of things:
 
 from collections.abc import Mapping
 
+from .affinity import Prefix, held_words, saving_usd
 from .asked import Features
 from .compiled_route import (
     CompiledCandidate,
@@ -44,11 +45,12 @@ def decide(
     decision_id: str,
     seed: int,
     acceptable: Mapping[str, float] | None = None,
+    prefix: Prefix | None = None,
 ) -> Decision:
     """Choose a backend for one request on the route that takes it.
 
     `acceptable` is P(acceptable answer) per backend, for this request's own words; what is NaN
-    or not in it is unknown.
+    or not in it is unknown. `prefix` is what one backend has read of the conversation.
 
     Requests of one kind (route, task, size to 3 %, limit, load of the machines) get one choice
     until something is learned: making it costs 4 us, finding it again half of one.
@@ -65,13 +67,13 @@ def decide(
     key = (compiled.question, features.task, prompt_bytes, limit, loads, is_certified)
     kept = world.learned.choices
     is_weighed = bool(acceptable) and compiled.weighs_chances
-    is_kept = not is_weighed
+    is_kept = not is_weighed and prefix is None
     if is_kept and world.unavailable:
         is_kept = not _is_touched(compiled, world.unavailable)
     choice = kept.get(key) if is_kept else None
     if choice is None:
         weighed = acceptable if acceptable and is_weighed else {}
-        choice = _choice(match, features.task, prompt_bytes, limit, world, weighed)
+        choice = _choice(match, features.task, prompt_bytes, limit, world, weighed, prefix)
         if is_kept:
             if len(kept) >= CHOICES_MAX:
                 kept.clear()
@@ -173,6 +175,7 @@ def _choice(
     limit: int | None,
     world: World,
     acceptable: Mapping[str, float],
+    prefix: Prefix | None = None,
 ) -> Choice:
     route, compiled = match.route, match.compiled
     is_uncertified = route.require.error is not None and route.name not in world.certified
@@ -183,6 +186,8 @@ def _choice(
         for candidate in compiled.candidates
         if is_uncertified or not candidate.is_reference_only
     ]
+    if prefix is not None:
+        _lower_cost(views, prompt_bytes, prefix)
     fallback = None
     if world.unavailable:
         needed = route.require.error.reference if is_uncertified and route.require.error else None
@@ -230,6 +235,17 @@ def _predict(
         if cost.is_machine:
             usd /= 1 + world.in_flight.get(candidate.backend, 0)
     return View(candidate.backend, prediction, usd, _chance(acceptable, candidate.backend))
+
+
+def _lower_cost(views: list[View], prompt_bytes: int, prefix: Prefix) -> None:
+    """Whoever has read the conversation reads it again for less."""
+    for view in views:
+        if view.backend == prefix.backend and view.rank_usd is not None:
+            less_usd = saving_usd(view.prediction.cost, prompt_bytes, prefix)
+            if less_usd > 0:
+                view.rank_usd -= less_usd
+                view.cost_usd = None if view.cost_usd is None else view.cost_usd - less_usd
+                view.note = held_words(prefix)
 
 
 def _fallback(
@@ -343,7 +359,7 @@ def _candidate(view: View, is_chosen: bool) -> Candidate:
         view.acceptable,
         1.0 if is_chosen else 0.0,
         prediction.prior,
-        view.failure or prediction.reason,
+        view.failure or (f"{prediction.reason}, {view.note}" if view.note else prediction.reason),
     )
 
 

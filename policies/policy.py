@@ -35,7 +35,7 @@ class Policy:
 
     __slots__ = (
         "_by_backend", "_by_name", "_default", "_fitted", "_index",
-        "backends", "checks", "default", "digest", "routes",
+        "backends", "caching_routes", "checks", "default", "digest", "routes",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,8 @@ class Policy:
         compiled = {route.name: compile_route(route, self.backends) for route in routes}
         self._by_name = {r.name: RouteMatch(r, "name", compiled[r.name]) for r in routes}
         self._fitted = {r.name: RouteMatch(r, "match", compiled[r.name]) for r in routes}
+        self.caching_routes = frozenset(name for name, one in compiled.items() if one.caches)
+        """Where a conversation's prefix can make one backend cheaper than another."""
         self.default = self._by_name[DEFAULT].route
         self._default = RouteMatch(self.default, "default", compiled[DEFAULT])
         entries = [

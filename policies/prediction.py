@@ -30,6 +30,11 @@ class CostEstimate(msgspec.Struct, frozen=True):
     is_known: bool = False
     """False: prior tokens at list price, good for ranking only."""
     is_prior: bool = False
+    tokens_per_byte: float = 0.0
+    cached_share: float = 0.0
+    """Of the prompt's tokens, as measured; what a conversation's own prefix adds is affinity's."""
+    cached_spare_usd: float = 0.0
+    """What one token costs less from the cache; 0 where it costs the same, or nobody said."""
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -71,7 +76,17 @@ def _estimate_cost(facts: BackendFacts, cells: Cells, tokens: TokenEstimate) -> 
         spare_usd=fixed_usd - tokens.output_least * price.output / TOKENS_PER_PRICE,
         is_known=tokens.is_measured or is_expected,
         is_prior=not tokens.is_measured and is_expected,
+        tokens_per_byte=tokens.per_byte,
+        cached_share=tokens.cached_share,
+        cached_spare_usd=cached_spare_usd(price),
     )
+
+
+def cached_spare_usd(price: Price) -> float:
+    """What one token of a prompt costs less where it is read from the cache."""
+    if price.input is None or price.cached_input is None:
+        return 0.0
+    return max(0.0, price.input - price.cached_input) / TOKENS_PER_PRICE
 
 
 def _usd_per_byte(

@@ -6,7 +6,7 @@ from .prediction import Prediction
 class View:
     """What is predicted of it, and what speaks against it."""
 
-    __slots__ = ("acceptable", "backend", "cost_usd", "failure", "prediction", "rank_usd")
+    __slots__ = ("acceptable", "backend", "cost_usd", "failure", "note", "prediction", "rank_usd")
 
     def __init__(
         self,
@@ -22,3 +22,5 @@ class View:
         """Of prior tokens where nothing else is known."""
         self.cost_usd = rank_usd if prediction.cost.is_known else None
         self.failure: str | None = None
+        self.note = ""
+        """What else its reason tells."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adapters.splice import refuse_twice
+from policies.affinity import Prefix
 from policies.compiled_route import RouteMatch
 from policies.decide import decide
 from policies.decision import Decision
@@ -61,7 +62,15 @@ def _decided(exchange: "Exchange", match: RouteMatch, seed: int) -> Decision:
         decision_id=exchange.id,
         seed=seed,
         acceptable=chances_of(exchange) if match.compiled.weighs_chances else None,
+        prefix=prefix_of(exchange) if match.compiled.caches else None,
     )
+
+
+def prefix_of(exchange: "Exchange") -> Prefix | None:
+    """What a backend has read of the conversation before."""
+    assert exchange.features is not None
+    conversation = exchange.features.conversation
+    return exchange.plane.prefixes.held(exchange.caller, conversation, exchange.arrival_s)
 
 
 def chances_of(exchange: "Exchange") -> dict[str, float] | None:

@@ -44,6 +44,7 @@ from .passage import passage_of
 from .passing import Passing
 from .patience import Patience
 from .pins import Pins
+from .prefixes import Prefixes
 from .recording import Packer
 from .reply import DECISIONS_PREFIX, FEEDBACK_PATH, Reply, allowed_methods, own_method
 from .shadow import Shadows
@@ -87,6 +88,7 @@ class DataPlane:
         )
         self.sides = CanarySides(self.shadows)
         self.fitted = NOTHING_FITTED
+        self.prefixes = Prefixes()
         self.body_bytes_max = 0
         self.admission = Admission(loop)
         self.is_ready = False
@@ -143,6 +145,7 @@ class DataPlane:
         self.shadows.follow(self.wiring)
         self.watch.follow(configuration.backends, workers=self.workers)
         self._is_configured = True
+        self.prefixes.routes = self.wiring.policy.caching_routes
         self.learn(self.world.learned)
         self.world.learned.choices.clear()  # they may be of a promise that is void now
         self.body_bytes_max = configuration.limits.body_bytes
@@ -325,6 +328,8 @@ class DataPlane:
         if counted:
             self.admission.leave(record.id, record.caller)
         self.counting.request(record)
+        if record.route in self.prefixes.routes:
+            self.prefixes.answered(record, time.monotonic())
 
     def attempt_ended(self, attempt: Attempt) -> None:
         """A backend has answered or failed."""
