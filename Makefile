@@ -33,9 +33,9 @@ test: $(VENV)/.dev-ready ## the test suite
 check: ## what must be green before a commit: tests, lint, types, import contract, docs
 	@.ci/run
 
-full: check ## check, then the slow tests, all of conformance, the demo and the benchmark
+full: check ## check, then the slow tests, all of conformance, demo, benchmarks, flywheel
 	@$(BIN)/python -m pytest --quiet -m slow --ignore tests/conformance
-	@$(MAKE) --no-print-directory conformance demo bench bench-routing
+	@$(MAKE) --no-print-directory conformance demo bench bench-routing bench-learning flywheel
 
 faults: $(VENV)/.dev-ready ## every fault of the laboratory; `make test` runs the quick ones
 	@$(BIN)/python -m pytest --quiet tests/faults $(PYTEST_ARGS)
