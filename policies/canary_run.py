@@ -63,6 +63,7 @@ class CanaryRun(msgspec.Struct, frozen=True):
     """Of the latency to keep. Copies are not streamed: the stage `shadow` shows no first token."""
     status: Status = "running"
     stage: int = 0
+    started_us: int = 0
     since_us: int = 0
     """When this stage began."""
     samples: int = 0
@@ -124,6 +125,7 @@ def begin_run(route: Route, identity: str, *, now_us: int, by: By, reason: str) 
         identity=identity,
         trial=begin(allowed_by(canary)),
         clock=clock_of(route),
+        started_us=now_us,
         since_us=now_us,
     )
     return _noted(run, "started", now_us, by, reason)

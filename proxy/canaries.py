@@ -145,7 +145,7 @@ class _Feeder:
             return
         row = answered(self._directory, label.request_id)
         run = self._open_run(row.route) if row is not None else None
-        if row is None or run is None:
+        if row is None or run is None or row.ts_us < run.started_us:
             return
         if label.source == "canary":
             self._shown(run, row, label)
@@ -214,7 +214,7 @@ def _side(run: CanaryRun, row: AnsweredRow) -> str | None:
     if row.canary == run.backend:
         return "new" if row.decided == run.backend else None
     is_old = row.canary is None and row.decided == run.replaces
-    return "old" if is_old and row.ts_us >= run.steps[0].ts_us else None
+    return "old" if is_old and row.ts_us >= run.started_us else None
 
 
 # -- what the operator says ----------------------------------------------------------------------

@@ -79,10 +79,12 @@ def test_labels_of_a_copied_request_are_held_against_both(tmp_path: Path) -> Non
 
 
 def test_copy_and_label_in_one_look_are_compared_once(tmp_path: Path) -> None:
-    record = row()
-    said = copy_of(record, source="shadow", backend="gpt-4", agrees=True)
-    trials = begun(PLAIN)
-    fold_in(tmp_path, [record], labels=[copy_of(record), said])
+    before, trials, record = row(), begun(PLAIN), row()
+    said, of_before = [
+        copy_of(one, source="shadow", backend="gpt-4", agrees=True) for one in (record, before)
+    ]
+    copies = [copy_of(record), copy_of(before)]
+    fold_in(tmp_path, [before, record], labels=[*copies, said, of_before])
     assert matter(looked(tmp_path, PLAIN, trials), "labels") == (1, 0.0)
 
 
