@@ -105,8 +105,9 @@ class _Reader:
     def _send(self) -> None:
         """The next line; standard input stays open, for its end would be the process's."""
         assert self._process.stdin is not None
-        self._process.stdin.write(next(self._lines, b""))
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it died: `report` will tell
+            self._process.stdin.write(next(self._lines, b""))
+            self._process.stdin.flush()
 
     def report(self) -> ShardReport:
         """Of the next range. Raises OSError as the process met it, DatasetError where it died."""
@@ -133,7 +134,8 @@ class _Reader:
             process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # what it was not told any more
+                    pipe.close()
 
 
 def main() -> None:

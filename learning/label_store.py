@@ -122,8 +122,9 @@ def choose(labels: Sequence[Any], feedback: Any | None = None) -> Verdict | None
     if feedback is not None:
         message = read_message(feedback["demonstration"])
         return Verdict(message, "feedback", label_id=feedback["id"])
-    teachers = [row for row in valid if row["source"] in TEACHERS]
-    if not teachers:
+    by_source = ([row for row in valid if row["source"] == source] for source in TEACHERS)
+    teachers = next(filter(None, by_source), None)
+    if teachers is None:
         return None
     last = (teachers[-1]["model"], teachers[-1]["prompt_hash"])
     return majority([row for row in teachers if (row["model"], row["prompt_hash"]) == last])

@@ -206,3 +206,34 @@ def test_a_row_has_no_null_and_no_empty_member(tmp_path):
         row = json.loads(line)
         assert not [key for key, value in row.items() if value in (None, "", [], {})]
         assert msgspec.json.decode(line)["id"]
+
+
+def test_of_all_labels_a_person_s_counts_most_then_an_app_s_then_a_teacher_s(tmp_path):
+    """human, feedback, teacher, shadow, and the answer as it was."""
+    records = keep_chats(tmp_path, 5)
+    hashes = {row.id: bytes(row.input_hash) for row in captured(tmp_path)}
+    sources = ("human", "feedback", "teacher", "shadow")
+    for place, record in enumerate(records[:4]):
+        for source in sources[place:]:
+            if source == "feedback":
+                demonstrate(tmp_path, record.id, "feedback says")
+            else:
+                keep_label(
+                    tmp_path,
+                    label(f"{source} {place}", f"{source} says", source=source,
+                          input_hash=hashes[record.id]),
+                )  # fmt: skip
+    report = build(tmp_path, "d", SPEC)
+    assert report.label_sources == {**dict.fromkeys(sources, 1), "traffic": 1}
+    found = {e.request_id: (e.label_source, e.target["content"]) for e in rows(tmp_path)}
+    for record, source in zip(records, sources, strict=False):
+        assert found[record.id] == (source, f"{source} says")
+
+
+def demonstrate(directory, identifier, said):
+    with Ledger(directory) as ledger:
+        ledger.run(
+            "insert into feedback(id, request_id, ts_us, name, demonstration, source)"
+            " values (?,?,1,'fixed',?,'api')",
+            (f"f {identifier}", identifier, said.encode()),
+        )
