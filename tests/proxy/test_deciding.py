@@ -1,13 +1,17 @@
 """Where requests go that cannot take any backend of their route."""
 
 import json
+from math import exp
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.plane import Plane, config
-from tests.support.scripted import ScriptedUpstream, request, response
+from policies.fitted import Fitted
+from policies.text_features import SHAPE_NAMES
+from policies.text_model import Head, TextModel, pack_grams
+from tests.support.plane import ASKED, Plane, ask, config, whole_answer
+from tests.support.scripted import ScriptedUpstream, answering, request, response
 
 RESPONSES = "/v1/responses"
 EMBEDDINGS = "/v1/embeddings"
@@ -102,3 +106,31 @@ def test_an_earlier_response_that_is_named_twice_is_refused(tmp_path: Path, body
         with Plane(tmp_path, text) as plane, plane.client() as client:
             assert client.ask(body, path=RESPONSES).code == (400, "invalid_request_error", None)
         assert not a.connections
+
+
+def test_who_answers_best_is_told_from_the_words_where_it_matters(tmp_path: Path) -> None:
+    zeros = (0.0,) * len(SHAPE_NAMES)
+    no_words = pack_grams(10, [], [], [[], []])
+    heads = (Head("a", 1.0, zeros, {}), Head("b", 0.0, zeros, {"law": 3.0}))
+    fitted = Fitted("d", TextModel((no_words,), heads, 40))
+    routes = "  sure: {candidates: [a, b], prefer: surest}\n  default: {candidates: [a, b]}"
+    with (
+        ScriptedUpstream([answering(lambda request: whole_answer())] * 9) as a,
+        ScriptedUpstream([answering(lambda request: whole_answer())] * 9) as b,
+        Plane(tmp_path, config(routes, a=a.base_url, b=b.base_url)) as plane,
+    ):
+        data_plane = plane.data_plane
+        before = data_plane.wiring.configuration
+        plane.call(lambda: data_plane.configure(before, None, fitted))
+        assert plane.call(data_plane.state)["fitted"] == "d"
+        for model, task, backend in (
+            ("sure", "x", "a"),
+            ("sure", "law", "b"),
+            ("auto", "law", "a"),
+        ):
+            found = ask(plane, {**ASKED, "model": model}, f"x-pointsman-label-task: {task}")
+            assert found.header("x-pointsman-backend") == backend
+        kept = [one.record for one in plane.wait_for_records(3)]
+    chances = [[one.p_acceptable for one in record.candidates] for record in kept]
+    assert chances[1] == pytest.approx([1 / (1 + exp(-1.0)), 1 / (1 + exp(-3.0))])
+    assert chances[2] == [None, None]  # no words are read where they change nothing
