@@ -6,8 +6,9 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from proxy.cli.program import cli
+from telemetry.lock import DirectoryLock
 from tests.support.canary import write_canary
-from tests.support.served import Served
+from tests.support.served import WAIT_S, Served
 from tests.support.simple_config import write_config
 
 
@@ -55,6 +56,9 @@ def test_without_a_server_the_state_is_changed_for_the_next(tmp_path: Path) -> N
         assert served.chat("Payoff 1 as of today")[1]["x-pointsman-backend"] == "new"
         served.process.kill()
         served.process.wait()
+        held = DirectoryLock(served.directory, "serve")
+        held.acquire(WAIT_S)  # its children have it until they have noticed
+        held.release()
     assert say(config, "rollback", "extract")[0] == 0
 
 
