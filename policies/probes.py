@@ -12,6 +12,7 @@ import msgspec
 from pointsman.tokens import Usage
 
 from .asked import Features
+from .compiled_route import RouteMatch, compile_route
 from .decide import decide
 from .decision import Decision, World
 from .facts import BackendFacts
@@ -58,8 +59,18 @@ def _fault(policy: Policy, route: Route, probe: Probe) -> str | None:
     if match.route.name != route.name:
         return f"goes to route {match.route.name!r}, not {route.name!r}"
     world = probe_world(policy, route, probe.world)
-    decision = decide(policy, match, features, world, decision_id="probe", seed=0)
+    decision = decide(
+        policy, _without_draw(policy, match), features, world, decision_id="probe", seed=0
+    )
     return _difference(probe, decision)
+
+
+def _without_draw(policy: Policy, match: RouteMatch) -> RouteMatch:
+    """What is drawn to explore is chance: a probe is about what is preferred."""
+    if match.route.explore is None:
+        return match
+    route = msgspec.structs.replace(match.route, explore=None)
+    return RouteMatch(route, match.by, compile_route(route, policy.backends))
 
 
 def _difference(probe: Probe, decision: Decision) -> str | None:

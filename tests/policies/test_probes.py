@@ -103,3 +103,9 @@ def test_every_probe_has_a_world_of_its_own():
     first, second = (probe_world(policy, policy.default, p.world) for p in policy.default.probes)
     assert (first.learned.version, second.learned.version) == (20, 0)
     assert [result.line for result in run_probes(policy)] == [5, 6]
+
+
+def test_what_is_drawn_to_explore_is_not_what_a_probe_is_about():
+    route = "candidates: [local, gpt-4], explore: {share: 100%}"
+    results = results_of("{prompt: x, expect: {backend: local}}", route)
+    assert [result.message for result in results] == ["ok"]
