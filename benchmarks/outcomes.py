@@ -48,10 +48,22 @@ class Figures(NamedTuple):
     """Calls from which on the strong model's own accuracy is exceeded."""
 
 
+FIELD_CHARACTERS_MAX = 1 << 28
+"""Of one prompt or answer; `csv` stops at 131,072 unless told."""
+
+
 def read_outcomes(path: Path) -> list[Outcome]:
-    """Rows of a CSV file, gzipped or not; columns may be missing but id and prompt."""
+    """Rows of a CSV file, gzipped or not; columns may be missing but id and prompt.
+
+    Raises ValueError where one of these is.
+    """
+    csv.field_size_limit(FIELD_CHARACTERS_MAX)
     with open_text(path) as file:
-        return [_outcome(row) for row in csv.DictReader(file)]
+        reader = csv.DictReader(file)
+        missing = {"id", "prompt"} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path}: no column {' and '.join(sorted(missing))}")
+        return [_outcome(row) for row in reader]
 
 
 def open_text(path: Path):  # type: ignore[no-untyped-def]  # two kinds of text file
@@ -59,23 +71,26 @@ def open_text(path: Path):  # type: ignore[no-untyped-def]  # two kinds of text 
     with path.open("rb") as file:
         is_gzip = file.read(2) == b"\x1f\x8b"
     if is_gzip:
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _outcome(row: dict[str, str]) -> Outcome:
     return Outcome(
         row["id"],
         row.get("subject") or "",
-        row["prompt"],
+        row["prompt"] or "",
         _label(row.get("weak_correct")),
         _label(row.get("strong_correct")),
         row.get("weak_response"),
     )
 
 
+LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+
+
 def _label(text: str | None) -> int | None:
-    return int(text) if text in ("0", "1") else None
+    return LABELS.get((text or "").strip().lower())
 
 
 def curve(scores: Sequence[float], weak: Sequence[int], strong: Sequence[int]) -> list[Point]:

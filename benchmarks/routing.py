@@ -65,7 +65,10 @@ def main() -> None:
     if any(given):
         if not all(given):
             parser.error("--train, --score and --output go together")
-        write_scores(options.train, options.score, options.output)
+        try:
+            write_scores(options.train, options.score, options.output)
+        except ValueError as error:
+            parser.error(str(error))
         return
     if not DATA.is_dir():
         print(f"skipped: no outcomes beside this project ({DATA.name} is missing)")
@@ -76,8 +79,13 @@ def main() -> None:
 
 
 def write_scores(train: Path, score: Path, output: Path) -> None:
-    """Fit on one file, score another."""
+    """Fit on one file, score another. What only one of them tells (subjects, answers) is left out.
+
+    Raises ValueError where nothing is labelled.
+    """
     known, asked = read_outcomes(train), read_outcomes(score)
+    if all(row.weak is None and row.strong is None for row in known):
+        raise ValueError(f"{train}: no row with weak_correct or strong_correct of 0 or 1")
     with_answers = all(row.weak_response is not None for row in [*known, *asked])
     if not all(row.task for row in [*known, *asked]):
         known = [row._replace(task="") for row in known]
@@ -129,7 +137,8 @@ def promises(*, is_fast: bool) -> dict[str, dict[str, float | None]]:
     for row in grid(mmlu_rows, gsm8k_rows, draws=500 if is_fast else PROMISE_DRAWS):
         print(
             f"  {row.name:34} n {row.labels:5}  broken {row.broken:5.1%}  share {row.share:.3f}"
-            f"  ideal {row.ideal:.3f}  plug-in broken {row.plug_in_broken:.1%}",
+            f"  ideal {row.ideal:.3f}  any test {row.least:.3f}"
+            f"  plug-in broken {row.plug_in_broken:.1%}",
             flush=True,
         )
         found[f"promise {row.name} {row.labels}"] = {"broken": row.broken}

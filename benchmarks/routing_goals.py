@@ -17,7 +17,7 @@ class Goal(NamedTuple):
 
     name: str
     row: str
-    """The row's name, or its beginning where several count."""
+    """The row's name; where no row has it, the beginning of several that count."""
     column: str
     sense: Literal[">=", "<="]
     least: float
@@ -39,7 +39,9 @@ GOALS = (
     Goal("ZeroEval agreement: gap closed", "agreement whole", "gap", ">=", 0.98),
     Goal("ZeroEval agreement: dear calls", "agreement whole", "calls", "<=", 0.16, 0.14),
     Goal("Promise broken, any target and n", "promise ", "broken", "<=", 0.05),
-    Goal("Promise at 3,000: share above ideal", "tight ", "excess", "<=", 0.08),
+    Goal("At 3,000: above ideal, margin, MMLU", "tight MMLU error <= strong", "excess", "<=", 0.08),
+    Goal("At 3,000: above ideal, limit, MMLU", "tight MMLU error <= 2", "excess", "<=", 0.08),
+    Goal("At 3,000: above ideal, GSM8K", "tight GSM8K", "excess", "<=", 0.08),
     Goal("Monitor: alarms before 2 x target", "monitor", "in_time", ">=", 0.90),
     Goal("Monitor: false alarms", "monitor", "false", "<=", 0.05),
     Goal("Backtest, DR: covered, at least", "backtest ", "covers", ">=", 0.93, how=POOLED),
@@ -68,10 +70,11 @@ class Verdict(NamedTuple):
 def verdicts(figures: Figures, goals: Sequence[Goal] = GOALS) -> Iterator[Verdict]:
     """Every goal with the figure it is held to; goals of rows that were not run are left out."""
     for goal in goals:
+        names = [goal.row] if goal.row in figures else figures
         found = {
-            name: row.get(goal.column)
-            for name, row in figures.items()
-            if name.startswith(goal.row) and goal.column in row
+            name: figures[name].get(goal.column)
+            for name in names
+            if name.startswith(goal.row) and goal.column in figures[name]
         }
         if found:
             yield _pooled(goal, found) if goal.how == POOLED else _worst(goal, found)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.outcomes import DATA, ROOT, Outcome, judge_score, mean_figures, read_outcomes
-from benchmarks.routing import zeroeval
+from benchmarks.routing import write_scores, zeroeval
 from benchmarks.routing_backtest import replays
 from benchmarks.routing_promises import Judged, absolute, paired
 from benchmarks.routing_rows import (
@@ -85,7 +85,7 @@ def test_promises_on_mmlu_are_kept_and_near_what_is_ideal(
         assert found.broken <= 0.09  # 5 % promised; more once in 1,000 runs
         assert found.plug_in_broken > 0.3
     assert pairs.share - pairs.ideal <= 0.10
-    assert total.share - total.ideal <= 0.13  # the least any test can do with 3,000 labels is 0.10
+    assert total.share - total.ideal <= 0.13  # 0.10 is the least of any test of counts
 
 
 @beside
@@ -114,23 +114,83 @@ def test_two_cheap_answers_that_agree_close_the_gap() -> None:
     assert found.calls <= 0.16
 
 
-def test_scores_are_written_for_rows_without_outcomes(tmp_path: Path) -> None:
+ROWS = ["id", "subject", "prompt", "weak_correct", "strong_correct", "weak_response"]
+
+
+def labelled(path: Path, columns: list[str], count: int = 200) -> Path:
+    """Two kinds of prompt; the weak model fails on one, and doubts there."""
     chance = random.Random(0)
-    train, score, output = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "scores.csv"
-    with train.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "subject", "prompt", "weak_correct", "strong_correct"])
-        for number in range(200):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        for number in range(count):
             is_hard = chance.random() < 0.5
-            prompt = "prove the theorem" if is_hard else "add the numbers"
-            writer.writerow([number, "sums", prompt, int(not is_hard), 1])
-    score.write_text("id,prompt\nhard,prove this theorem\neasy,add these numbers\n")
-    command = [sys.executable, "-m", "benchmarks.routing", "--train", train, "--score", score]
-    subprocess.run([*command, "--output", output], cwd=ROOT, check=True)
-    rows = csv.DictReader(output.read_text().splitlines())
-    found = {row["id"]: float(row["score"]) for row in rows}
+            values: dict[str, object] = {
+                "id": number, "subject": "sums", "weak_correct": int(not is_hard),
+                "strong_correct": 1, "prompt": "prove the theorem" if is_hard else "add numbers",
+                "weak_response": "I cannot" if is_hard else "#### 3",
+            }  # fmt: skip
+            writer.writerow(values)
+    return path
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ROWS,
+        ROWS[:5],
+        [name for name in ROWS if name != "subject"],
+        [name for name in ROWS if name != "strong_correct"],
+    ],
+    ids=["all", "no-answers", "no-subjects", "no-strong-outcomes"],
+)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "id,prompt\nhard,prove this theorem\neasy,add these numbers\n",
+        "id,subject,prompt\nhard,sums,prove this theorem\neasy,unheard of,add these numbers\n",
+        "\ufeffid,prompt,weak_response\nhard,prove this,I cannot\neasy,add numbers,#### 4\n",
+    ],
+    ids=["prompts", "new-subject", "answers"],
+)
+def test_scores_are_written_whatever_columns_there_are(
+    tmp_path: Path, columns: list[str], asked: str
+) -> None:
+    score, output = tmp_path / "b.csv", tmp_path / "scores.csv"
+    score.write_text(asked)
+    write_scores(labelled(tmp_path / "a.csv", columns), score, output)
+    found = {
+        row["id"]: float(row["score"]) for row in csv.DictReader(output.read_text().splitlines())
+    }
     assert list(found) == ["hard", "easy"]
     assert found["hard"] > found["easy"]
+
+
+@pytest.mark.parametrize("count", [1, 7, 30])
+def test_few_labels_give_scores_too(tmp_path: Path, count: int) -> None:
+    score, output = tmp_path / "b.csv", tmp_path / "scores.csv"
+    score.write_text("id,prompt,weak_correct\nx,,\n")
+    write_scores(labelled(tmp_path / "a.csv", ROWS, count), score, output)
+    (row,) = csv.DictReader(output.read_text().splitlines())
+    assert -1.0 <= float(row["score"]) <= 1.0
+
+
+def test_the_command_writes_scores_or_says_what_is_missing(tmp_path: Path) -> None:
+    train, score = labelled(tmp_path / "a.csv", ROWS), tmp_path / "b.csv"
+    score.write_text("id,prompt\nhard,prove this theorem\n")
+    command = [sys.executable, "-m", "benchmarks.routing", "--output", tmp_path / "scores.csv"]
+    subprocess.run([*command, "--train", train, "--score", score], cwd=ROOT, check=True)
+    assert (tmp_path / "scores.csv").read_text().startswith("id,score\nhard,")
+
+
+def test_what_cannot_be_fitted_is_refused_with_its_reason(tmp_path: Path) -> None:
+    score, output = tmp_path / "b.csv", tmp_path / "scores.csv"
+    score.write_text("id,prompt\nx,y\n")
+    with pytest.raises(ValueError, match="no row with weak_correct"):
+        write_scores(score, score, output)
+    score.write_text("id,model\nx,y\n")
+    with pytest.raises(ValueError, match="no column prompt"):
+        write_scores(score, score, output)
 
 
 def test_calibration_error_is_nought_where_all_comes_true() -> None:

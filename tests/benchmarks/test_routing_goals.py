@@ -15,6 +15,12 @@ def test_the_worst_row_counts(goal: Goal, measured: float) -> None:
     assert not found.is_met
 
 
+def test_a_row_of_just_that_name_counts_alone() -> None:
+    goal = LEAST._replace(row="row a")
+    (found,) = verdicts({"row a": {"share": 0.9}, "row ab": {"share": 0.1}}, [goal])
+    assert (found.measured, found.row) == (0.9, "")
+
+
 def test_pooled_rows_count_together() -> None:
     goal = LEAST._replace(how="pooled")
     (found,) = verdicts({"row a": {"share": 1.0}, "row b": {"share": 0.86}}, [goal])
