@@ -279,7 +279,11 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{
 def with_a_late_tool(directory):
     """Eleven megabytes of plain rows, then one with a tool: behind what a reader looks at."""
     keep(directory, [chat(f"{n} " + "x" * 20_000) for n in range(600)])
-    keep(directory, [chat("call", answer_of(None, tool_calls=[CALL]), body={"tools": [TOOL]})])
+    other = {**TOOL, "function": {**TOOL["function"], "name": "g", "parameters": {"b": ["x"]}}}
+    for tool, arguments in ((TOOL, '{"a": 1}'), (other, '{"b": {"c": "x"}}')):
+        call = {**CALL, "function": {"name": tool["function"]["name"], "arguments": arguments}}
+        said = answer_of(None, tool_calls=[call])
+        keep(directory, [chat(f"call {arguments}", said, body={"tools": [tool]})])
     build(directory, "d", DatasetSpec(split=SplitRule(test=0.0, valid=0.0)))
     return DatasetName("d", 1)
 
@@ -300,15 +304,15 @@ def test_a_tool_that_comes_late_loads_as_it_is(tmp_path):
         found = datasets.load_dataset(
             "json", data_files=str(path), features=features, cache_dir=str(tmp_path / "cache")
         )["train"]
-        assert len(found) == 601
-        (tool,) = [row for row in found if row["tools"]]
-        (written,) = [row for row in lines(path) if "tools" in row]
-        assert tool["tools"] == written["tools"]
+        assert len(found) == 602
+        tools = [row for row in found if row["tools"]]
+        written = [row for row in lines(path) if "tools" in row]
+        assert [row["tools"] for row in tools] == [row["tools"] for row in written]
+        assert len(tools) == 2
         if format_name == "trl-prompt-completion":
-            assert tool == written
+            assert tools == written
     places = pyarrow.parquet.read_table(tmp_path / "axolotl.jsonl.lineage.parquet").to_pylist()
     by_row = {row["row"]: row["id"] for row in places}
-    assert sorted(by_row) == list(range(601))
-    (number,) = [n for n, row in enumerate(lines(tmp_path / "axolotl.jsonl")) if "tools" in row]
-    (wanted,) = [e.id for e in read_examples(tmp_path, name) if e.tools]
-    assert by_row[number] == wanted
+    assert sorted(by_row) == list(range(602))
+    numbers = [n for n, row in enumerate(lines(tmp_path / "axolotl.jsonl")) if "tools" in row]
+    assert [by_row[n] for n in numbers] == [e.id for e in read_examples(tmp_path, name) if e.tools]
