@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from policies.decide import decide
 from policies.decision import Decision, World
-from policies.features import parse_chat, read_features
+from policies.features import parse_chat, prompt_text, read_features
+from policies.fitted import NOTHING_FITTED, PROMPT_BYTES_MAX, Fitted
 from policies.learned import Learned
 from policies.policy import Policy
 from policies.request import RequestError
@@ -50,6 +51,14 @@ class Replayed(NamedTuple):
     conversation: str
 
 
+class _Judge(NamedTuple):
+    """What decides again."""
+
+    policy: Policy
+    world: World
+    fitted: Fitted
+
+
 class Move(NamedTuple):
     """Requests that would go elsewhere."""
 
@@ -78,10 +87,14 @@ def backtest(
     *,
     since_us: int | None = None,
     route: str | None = None,
+    certified: frozenset[str] = frozenset(),
+    fitted: Fitted = NOTHING_FITTED,
 ) -> Backtest:
-    """Replay what is kept in `directory`. Reads only."""
+    """Replay what is kept in `directory`. Reads only. `certified` are the routes of `policy` whose
+    promise is proved, `fitted` what it decides by of each request's words."""
     skipped: Counter[str] = Counter()
-    rows = list(_replay(directory, policy, learned, skipped, since_us=since_us, route=route))
+    judge = _Judge(policy, World(learned, certified=certified), fitted)
+    rows = list(_replay(directory, judge, skipped, since_us=since_us, route=route))
     return Backtest(
         {matter: judge_policy(_rows(rows, matter)) for matter in MATTERS},
         len(rows),
@@ -92,8 +105,7 @@ def backtest(
 
 def _replay(
     directory: Path,
-    policy: Policy,
-    learned: Learned,
+    judge: _Judge,
     skipped: Counter[str],
     *,
     since_us: int | None,
@@ -108,7 +120,7 @@ def _replay(
                 stored = by_id.get(str(capture["id"]))
                 verdict = verdicts.get(str(capture["id"]))
                 right = verdict.text if verdict and verdict.source in LABELLED_BY else None
-                row = _decide_again(capture, stored, right, policy, learned)
+                row = _decide_again(capture, stored, right, judge)
                 if isinstance(row, Replayed):
                     yield row
                 else:
@@ -119,8 +131,7 @@ def _decide_again(
     capture: Mapping[str, Any],
     stored: Captured | None,
     right: str | None,
-    policy: Policy,
-    learned: Learned,
+    judge: _Judge,
 ) -> Replayed | str:
     """The row, or why there is none."""
     odds = {c["backend"]: c["propensity"] or 0.0 for c in capture.get("decision") or ()}
@@ -129,7 +140,7 @@ def _decide_again(
         return "no decision kept"
     if stored is None or stored.request is None or stored.api != "chat":
         return "no chat request kept"
-    new = decide_capture(capture, stored, policy, learned)
+    new = decide_capture(capture, stored, judge)
     if new is None or new.chosen is None:
         return "not answered by the new policy"
     new_odds = {c.backend: c.propensity for c in new.candidates}
@@ -150,10 +161,8 @@ def _decide_again(
     )
 
 
-def decide_capture(
-    capture: Mapping[str, Any], stored: Captured, policy: Policy, learned: Learned
-) -> Decision | None:
-    """What `policy` would decide for a captured request; None where it would not take it."""
+def decide_capture(capture: Mapping[str, Any], stored: Captured, judge: _Judge) -> Decision | None:
+    """What the policy would decide for a captured request; None where it would not take it."""
     try:
         request = parse_chat(stored.request or b"")
     except RequestError:
@@ -165,12 +174,17 @@ def decide_capture(
         conversation_header=stored.conversation,
         caller=stored.caller,
     )
-    match = policy.route_for(features.model, features.labels)
+    match = judge.policy.route_for(features.model, features.labels)
     if match is None:
         return None
+    chances = None
+    if match.compiled.weighs_chances:
+        text = "" if features.prompt_bytes > PROMPT_BYTES_MAX else prompt_text(request)
+        chances = judge.fitted.acceptable(text, features.task)
     return decide(
-        policy, match, features, World(learned), decision_id=stored.id, seed=0
-    )  # the seed says who is drawn, and the odds count
+        judge.policy, match, features, judge.world,
+        decision_id=stored.id, seed=0, acceptable=chances,
+    )  # fmt: skip  # the seed says who is drawn, and the odds count
 
 
 def _error(stored: Captured, right: str | None) -> float | None:

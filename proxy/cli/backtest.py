@@ -50,14 +50,20 @@ def command(
     from proxy.configuration import load_configuration
     from proxy.teaching import catch_up
 
-    from .explain import read_learned
+    from .explain import read_learned, read_models
 
     directory = read_config(config).capture.directory
-    policy = load_configuration(new).policy
+    configuration = load_configuration(new)
     catch_up(directory)
     since_us = None if since is None else int(since * 1_000_000)
     found = backtest(
-        directory, policy, read_learned(None, directory), since_us=since_us, route=route
+        directory,
+        configuration.policy,
+        read_learned(None, directory),
+        since_us=since_us,
+        route=route,
+        certified=frozenset(configuration.promises.certified),
+        fitted=read_models(None, directory),
     )
     if html is not None:
         html.write_text(page(found, name=new.name), encoding="utf-8")

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from learning.backtest import backtest
+from policies.fitted import Fitted
 from policies.learned import Learned
 from policies.policy import Policy
+from policies.text_features import SHAPE_NAMES
+from policies.text_model import Head, TextModel, pack_grams
 from tests.support.policy_cases import policy_of
 from tests.support.records import keep, make_candidate, make_record
 
@@ -90,3 +93,23 @@ def test_what_cannot_be_replayed_is_counted(tmp_path: Path) -> None:
     found = backtest(tmp_path, policy(SAME), Learned())
     assert found.rows == 0
     assert sum(found.skipped.values()) == 3
+
+
+PROMISED = "routes: {default: {candidates: [local], require: {error: {max: 9%, reference: gpt-4}}}}"
+
+
+def test_a_promise_that_is_proved_lets_others_than_the_reference_answer(tmp_path: Path) -> None:
+    keep(tmp_path, explored(50))
+    assert [move.new for move in backtest(tmp_path, policy(PROMISED), Learned()).moves] == ["gpt-4"]
+    proved = frozenset({"default"})
+    assert backtest(tmp_path, policy(PROMISED), Learned(), certified=proved).moves == []
+
+
+def test_what_is_fitted_says_who_is_surest(tmp_path: Path) -> None:
+    keep(tmp_path, explored(50))
+    zeros = (0.0,) * len(SHAPE_NAMES)
+    heads = (Head("local", 2.0, zeros, {}), Head("gpt-4", 0.0, zeros, {}))
+    fitted = Fitted("d", TextModel((pack_grams(10, [], [], [[], []]),), heads, 40))
+    surest = policy("routes: {default: {candidates: [gpt-4, local], prefer: surest}}")
+    assert [move.new for move in backtest(tmp_path, surest, Learned()).moves] == ["gpt-4"]
+    assert backtest(tmp_path, surest, Learned(), fitted=fitted).moves == []

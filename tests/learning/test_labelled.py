@@ -94,3 +94,11 @@ def test_labels_are_split_by_what_was_asked_once_for_all() -> None:
 def test_models_answer_by_dated_names() -> None:
     assert is_one_of("gpt-4-0613", ["gpt-4"])
     assert not is_one_of("gpt-4o", ["gpt-4"])
+
+
+def test_an_answer_that_was_not_kept_is_not_taken_from_another(tmp_path: Path) -> None:
+    first = make_attempt("local", confidence=0.2, won=False)
+    second = make_attempt("gpt-4", kind="escalation", confidence=None)
+    row = only(tmp_path, asked("a", "8", attempts=(first, second), backend="gpt-4"), "8")
+    assert (row.first, row.first_backend) == (None, "local")
+    assert row.right == {"gpt-4": 1}
