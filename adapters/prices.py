@@ -53,20 +53,29 @@ def load_list_prices(path: Path = TABLE) -> ListPrices:
 def decode_price(node: Node, findings: Findings, what: str) -> Price | None:
     """`{input: 30, output: 60}` or `{per_hour: 1.80}`; None (and a finding) where it is neither."""
     section = Section(node, findings, f"the price of {what}")
-    amount = number(minimum=0)
+    amount = _dollars
     classes = {name: section.read(name, amount) for name in _TOKEN_CLASSES}
     per_hour = section.read("per_hour", amount)
     section.done()
     has_tokens = any(value is not None for value in classes.values())
     if has_tokens and per_hour is not None:
         findings.error(node.at, f"{section.what}: either per token or per_hour, not both")
-    elif has_tokens and (classes["input"] is None or classes["output"] is None):
+    elif has_tokens and not ("input" in section and "output" in section):
         findings.error(node.at, f"{section.what} needs both 'input' and 'output'")
-    elif has_tokens or per_hour is not None:
+    elif (has_tokens and None not in (classes["input"], classes["output"])) or per_hour is not None:
         return Price(**classes, per_hour=per_hour)
     elif not section.keys():
         findings.error(node.at, f"{section.what} needs 'input' and 'output', or 'per_hour'")
     return None
+
+
+def _dollars(node: Node) -> float:
+    """A bare number: the word says what it is of."""
+    try:
+        return number(minimum=0)(node)
+    except ValueError as error:
+        message = f"{error}; write dollars per million tokens, or per hour, as 30 or 1.80"
+        raise ValueError(message) from None
 
 
 def price_version(price: Price) -> str:

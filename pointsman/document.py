@@ -87,6 +87,8 @@ def parse(text: str, file: str) -> Node:
         mark = error.problem_mark or error.context_mark
         at = Position(file, mark.line + 1, mark.column + 1) if mark else start
         what = ", ".join(filter(None, (error.context, error.problem)))
+        if "<block end>" in what:
+            what += "; is this line indented as its neighbours are?"
         raise ConfigError([at.problem(f"not valid YAML: {what}")]) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

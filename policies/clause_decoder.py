@@ -85,8 +85,11 @@ def decode_require(section: Section, names: Names) -> Require:
 
 def _decode_latency(section: Section) -> LatencyLimit | None:
     found = read_quantiles(section)
+    written = [key for key in section if _QUANTILE.fullmatch(key)]
     of = section.read("of", one_of(_CLOCKS), _CLOCKS[0])
     section.done()
+    if len(written) == 1 and not found:
+        return None  # what is wrong with it was said
     if len(found) != 1:
         section.findings.error(
             section.at, f"{section.what} needs one limit such as p90: 200ms, not {len(found)}"

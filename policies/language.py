@@ -5,6 +5,7 @@ other, and gives the names of the types.
 """
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 from pointsman.decoding import Findings, Section
 from pointsman.document import Node, Position
@@ -65,8 +66,11 @@ def _decode(section: Section, name: str, names: Names) -> Route | None:
 
 
 def _report_count(section: Section) -> None:
-    section.require(DEFAULT)
     count = len(section.keys())
+    if DEFAULT not in section:
+        likely = get_close_matches(DEFAULT, section.keys(), n=1)
+        hint = f"; is {likely[0]!r} meant to be it?" if likely else ""
+        section.findings.error(section.at, f"routes needs 'default'{hint}")
     if count > ROUTES_MAX:
         section.findings.error(section.at, f"{count} routes; {ROUTES_MAX} is the most")
 

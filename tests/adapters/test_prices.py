@@ -74,3 +74,11 @@ def test_the_version_changes_with_the_price_alone() -> None:
     assert price_version(Price(input=1, output=2)) == price_version(Price(input=1, output=2))
     assert price_version(Price(input=1, output=2)) != price_version(Price(input=1, output=3))
     assert re.fullmatch(r"[0-9a-f]{12}", price_version(Price(per_hour=1)))
+
+
+def test_a_price_with_a_sign_is_told_once_with_its_unit():
+    findings = Findings()
+    node = parse("price: {input: $30, output: 60}", "f").items["price"]
+    assert decode_price(node, findings, "backend 'a'") is None
+    (error,) = findings.errors
+    assert "write dollars per million tokens, or per hour, as 30 or 1.80" in error.message

@@ -261,3 +261,9 @@ def test_any_text_is_read_or_refused_with_positions_inside_it(text: str) -> None
         places = [node.at.problem("") for node in walk(root)]
     assert places
     assert all(1 <= place.line <= lines and place.column >= 1 for place in places)
+
+
+def test_a_line_that_is_indented_otherwise_is_asked_about():
+    with pytest.raises(ConfigError) as caught:
+        parse("a:\n  b: 1\n c: 2\n", "f")
+    assert "is this line indented as its neighbours are?" in caught.value.problems[0].message

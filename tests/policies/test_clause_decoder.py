@@ -140,3 +140,9 @@ def test_exploring_too_little_is_warned_about():
     assert not any(
         "below 2%" in warning for warning in warnings_of(text_of("explore: {share: 2%}"))
     )
+
+
+def test_a_limit_that_cannot_be_read_is_told_once():
+    errors = errors_of("routes: {default: {candidates: gpt-4, require: {latency: {p90: 2}}}}")
+    assert len(errors) == 1
+    assert "'2' is not a duration" in errors[0]

@@ -73,6 +73,11 @@ def test_routes_are_needed():
     assert errors_of("checks: {}") == ["1:1: routes: missing; a default route is needed"]
 
 
+def test_a_default_route_that_is_misspelt_is_named():
+    errors = errors_of("routes: {defaults: {candidates: [gpt-4]}}")
+    assert errors == ["1:9: routes needs 'default'; is 'defaults' meant to be it?"]
+
+
 def test_default_route_is_needed():
     text = "routes: {a: {match: {model: auto}, candidates: [gpt-4]}}"
     assert errors_of(text) == ["1:9: routes needs 'default'"]
