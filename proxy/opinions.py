@@ -2,7 +2,8 @@
 
     agreement   the same request goes to `agree_with` beside the first attempt; the answers'
                 values are compared when both are whole. Where an answer in doubt would be
-                escalated to that backend, its answer is there already, or on its way
+                escalated to that backend, or a failure would fall back to it, its answer is
+                there already, or on its way
     judge       `judge` is asked about an answer whose confidence is not decided by all else
 
 Both are attempts of their own kind, recorded and paid for, through the same pools and under the
@@ -95,13 +96,15 @@ class Opinions:
         return True
 
     def hands_over(self, step: Ask) -> bool:
-        """Whether the answer that an escalation would ask for is there, or on its way."""
+        """Whether the answer that a step would ask for is there, or on its way."""
         second = self._second
-        if second is None or step.kind != "escalation" or second.backend.name != step.backend:
+        if second is None or step.kind == "retry" or second.backend.name != step.backend:
             return False
         if second.is_ended and second.failure is not None:
             return False
         exchange, self._second = self._exchange, None
+        if step.kind == "fallback":
+            second.kind = "fallback"  # it was to be compared, and is needed instead
         exchange.attempt = second
         second.hand_to(exchange)
         if second.is_ended and not self.awaits(second):

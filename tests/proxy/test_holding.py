@@ -104,7 +104,7 @@ def test_nothing_is_aborted_where_nobody_else_can_be_asked(tmp_path: Path) -> No
         directory = tmp_path / str(number)
         directory.mkdir()
         with serving_all(directory, route, {"a": script, "c": HANGS}, HAS) as (both, plane):
-            plane.call(lambda p=plane: p.data_plane.watch.__dict__.update(unavailable={"c": "x"}))
+            plane.call(lambda p=plane: setattr(p.data_plane.watch, "unavailable", {"c": "x"}))
             answered = ask(plane, STREAMED)
             assert answered.header("x-pointsman-backend") == "a"
             assert answered.body.count(b'"content":"x "') == 40

@@ -162,6 +162,23 @@ def test_where_the_first_fails_the_next_answer_is_compared(tmp_path: Path) -> No
         assert not upstreams["c"].connections
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.3], ids=["there", "on-its-way"])
+def test_where_the_first_fails_the_second_stands_in_and_agrees_with_nobody(
+    tmp_path: Path, after_s: float
+) -> None:
+    scripts = {"a": [request, reset], "b": says("42", after_s=after_s, more=1), "c": HANGS}
+    with serving_all(tmp_path, f"{ESCALATING}, on_failure: [b]", scripts) as (upstreams, plane):
+        answered = ask(plane)
+        assert answered.header("x-pointsman-backend") == "b"
+        assert answered.header("x-pointsman-confidence") is None
+        kept = plane.only_record()
+        assert sorted(kept.tried) == [
+            ("fallback", "b", None), ("primary", "a", "reset"), ("retry", "a", "reset")
+        ]  # fmt: skip
+        assert not kept.record.is_escalated
+        assert len(upstreams["b"].connections[0].requests) == 1
+
+
 def test_nobody_is_asked_who_is_asked_already_or_out_of_order(tmp_path: Path) -> None:
     with serving_all(
         tmp_path, f"candidates: [b], {AGREE}, hold: all", {"b": says("1", more=2)}
