@@ -279,11 +279,10 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{
 def with_a_late_tool(directory):
     """Eleven megabytes of plain rows, then one with a tool: behind what a reader looks at."""
     keep(directory, [chat(f"{n} " + "x" * 20_000) for n in range(600)])
-    other = {**TOOL, "function": {**TOOL["function"], "name": "g", "parameters": {"b": ["x"]}}}
-    for tool, arguments in ((TOOL, '{"a": 1}'), (other, '{"b": {"c": "x"}}')):
-        call = {**CALL, "function": {"name": tool["function"]["name"], "arguments": arguments}}
+    for arguments in ('{"a": 1}', '{"a": "one"}'):
+        call = {**CALL, "function": {"name": "f", "arguments": arguments}}
         said = answer_of(None, tool_calls=[call])
-        keep(directory, [chat(f"call {arguments}", said, body={"tools": [tool]})])
+        keep(directory, [chat(f"call {arguments}", said, body={"tools": [TOOL]})])
     build(directory, "d", DatasetSpec(split=SplitRule(test=0.0, valid=0.0)))
     return DatasetName("d", 1)
 
@@ -316,3 +315,27 @@ def test_a_tool_that_comes_late_loads_as_it_is(tmp_path):
     assert sorted(by_row) == list(range(602))
     numbers = [n for n, row in enumerate(lines(tmp_path / "axolotl.jsonl")) if "tools" in row]
     assert [by_row[n] for n in numbers] == [e.id for e in read_examples(tmp_path, name) if e.tools]
+
+
+def test_an_argument_that_changes_its_type_late_loads_as_it_is(tmp_path):
+    """A number for eleven megabytes, then a word: only the columns beside the file help."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    records = []
+    for number in range(601):
+        call = {**CALL, "function": {"name": "f", "arguments": '{"a": %s}'}}
+        call["function"]["arguments"] %= number if number < 600 else '"word"'
+        said = answer_of(None, tool_calls=[call])
+        records.append(chat(f"{number} " + "x" * 20_000, said, body={"tools": [TOOL]}))
+    keep(tmp_path, records)
+    build(tmp_path, "d", DatasetSpec(split=SplitRule(test=0.0, valid=0.0)))
+    path = tmp_path / "out.jsonl"
+    export_dataset(tmp_path, DatasetName("d", 1), path, format_name="trl-prompt-completion")
+    told = json.loads((tmp_path / "out.jsonl.features.json").read_text())
+    options = {"data_files": str(path), "cache_dir": str(tmp_path / "cache")}
+    with pytest.raises(datasets.exceptions.DatasetGenerationError):
+        datasets.load_dataset("json", **options)
+    features = datasets.Features.from_dict(told)
+    found = datasets.load_dataset("json", features=features, **options)["train"]
+    assert list(found) == lines(path)
