@@ -179,12 +179,13 @@ def test_f20_slow_readers_hold_half_a_megabyte_each(tmp_path: Path, span_s: floa
 # -- F21: large requests --------------------------------------------------------------------------
 
 STALL_GOAL_S = 0.02
-STALL_MAX_S = 0.3
-"""The goal, and a gate that a busy machine passes."""
+STALL_MAX_S = 0.15
+"""The goal, and a gate for a machine that does little else; on a busy one the keeper, which has
+nothing to do with large requests, waits as long for its turn."""
 
 
 class Pings:
-    """Asks one worker for its health over and over; `longest_s` is how long it was deaf."""
+    """Asks one process for its health over and over; `longest_s` is how long it was deaf."""
 
     def __init__(self, address: str) -> None:
         self.longest_s = 0.0
@@ -203,12 +204,31 @@ class Pings:
         self._thread.join(5)
 
     def _ask(self) -> None:
+        asked = f"GET /healthz HTTP/1.1\r\nhost: {self._address}\r\n\r\n".encode()
         with Wire(self._address) as wire:
             while not self._is_over.wait(0.001):
                 started_s = time.monotonic()
-                wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+                wire.send(asked)
                 assert wire.read_answer().status == 200
                 self.longest_s = max(self.longest_s, time.monotonic() - started_s)
+
+
+class Stalls:
+    """Of the worker, beside those of the keeper at the same time."""
+
+    def __init__(self, served: Served) -> None:
+        self._worker, self._keeper = Pings(served.listen), Pings(served.admin)
+
+    def __enter__(self) -> Self:
+        self._worker.__enter__()
+        self._keeper.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.__exit__()
+        self._keeper.__exit__()
+        longest_s, others_s = self._worker.longest_s, self._keeper.longest_s
+        assert longest_s < max(STALL_MAX_S, 2 * others_s), (longest_s, others_s)
 
 
 def messages(count: int, size: int) -> bytes:
@@ -231,7 +251,7 @@ def test_f21_large_requests_pass_and_nobody_else_waits(tmp_path: Path) -> None:
         served_with(tmp_path, up.base_url) as served,
     ):
         wanted = []
-        with Pings(served.listen) as pings, Wire(served.listen) as wire:
+        with Stalls(served), Wire(served.listen) as wire:
             for count, size in REQUESTS.values():
                 body = messages(count, size)
                 assert wire.ask(body).status == 200
@@ -241,7 +261,6 @@ def test_f21_large_requests_pass_and_nobody_else_waits(tmp_path: Path) -> None:
         captures = all_captures(tmp_path / "config.yaml")
         assert [one["request_sha256"] for one in captures] == wanted
         assert all(one["complete"] for one in captures)
-        assert pings.longest_s < STALL_MAX_S
 
 
 @pytest.mark.timed
@@ -250,14 +269,13 @@ def test_f21_a_million_messages_are_over_the_limit_and_refused_unread(tmp_path: 
     with (
         ScriptedUpstream([until_closed]) as up,
         served_with(tmp_path, up.base_url) as served,
-        Pings(served.listen) as pings,
+        Stalls(served),
         Wire(served.listen) as wire,
     ):
         wire.send(chat_request(body)[:1000])
         answer = wire.read_answer()
         assert (answer.status, answer.error["code"]) == (413, "request_too_large")
         assert up.connections == []
-        assert pings.longest_s < STALL_MAX_S
 
 
 @pytest.mark.timed
@@ -267,7 +285,7 @@ def test_f21_a_million_messages_within_a_larger_limit_pass(tmp_path: Path) -> No
     with (
         ScriptedUpstream([swallow, whole_answer()]) as up,
         served_with(tmp_path, up.base_url, top="limits: {body: 64MiB}") as served,
+        Stalls(served),
+        Wire(served.listen) as wire,
     ):
-        with Pings(served.listen) as pings, Wire(served.listen) as wire:
-            assert wire.ask(body).status == 200
-        assert pings.longest_s < 2 * STALL_MAX_S
+        assert wire.ask(body).status == 200
