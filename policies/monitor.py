@@ -66,6 +66,8 @@ class PromiseWatch(msgspec.Struct, frozen=True):
     labels: Monitor
     checks: Monitor
     complaints: Monitor
+    since_us: int = 0
+    """What was answered before says nothing of this promise."""
 
     @property
     def broken(self) -> tuple[str, Monitor] | None:
@@ -80,12 +82,14 @@ class PromiseWatch(msgspec.Struct, frozen=True):
         return None
 
 
-def watch_promise(route: str, *, proof: str, limit: float, delta: float) -> PromiseWatch:
+def watch_promise(
+    route: str, *, proof: str, limit: float, delta: float, since_us: int = 0
+) -> PromiseWatch:
     """A watch over "the error is at most `limit`": it is wrongly refuted with probability at most
     `delta`, ever. Labels, which tell most, have half of that."""
     labels = watch(route, limit=limit, delta=delta / 2)
     other = watch(route, limit=limit, delta=delta / 4)
-    return PromiseWatch(proof, labels, other, other)
+    return PromiseWatch(proof, labels, other, other, since_us)
 
 
 def saw_answer(promise: PromiseWatch, *, failed_check: bool | None) -> PromiseWatch:

@@ -98,7 +98,9 @@ def _state(configuration: Configuration) -> Trials:
     trials = read_trials(directory)
     if trials is None:
         trials = Trials(cursor=cursor_now(directory))
-    return promises.follow(configuration, canaries.follow(configuration, trials, now_us=_now_us()))
+    now_us = _now_us()
+    trials = canaries.follow(configuration, trials, now_us=now_us)
+    return promises.follow(configuration, trials, now_us=now_us)
 
 
 def _ask(

@@ -37,23 +37,24 @@ def certified_now(configuration: Configuration, trials: Trials) -> dict[str, Rou
     return in_force(configuration, suspended, without_former=lost).promises.certified
 
 
-def follow(configuration: Configuration, trials: Trials) -> Trials:
+def follow(configuration: Configuration, trials: Trials, *, now_us: int) -> Trials:
     """With a watch over every promise in force and no other."""
     certified = certified_now(configuration, trials)
     return msgspec.structs.replace(
         trials,
         watches={
-            route: _watch(route, proof, trials.watches.get(route))
+            route: _watch(route, proof, trials.watches.get(route), now_us)
             for route, proof in certified.items()
         },
     )
 
 
-def _watch(route: str, proof: RouteLock, known: PromiseWatch | None) -> PromiseWatch:
+def _watch(route: str, proof: RouteLock, known: PromiseWatch | None, now_us: int) -> PromiseWatch:
     name = proof_id(proof)
     if known is not None and known.proof == name:
         return known
-    return watch_promise(route, proof=name, limit=proof.max, delta=1.0 - proof.confidence)
+    delta = 1.0 - proof.confidence
+    return watch_promise(route, proof=name, limit=proof.max, delta=delta, since_us=now_us)
 
 
 def feed(directory: Path, news: News, trials: Trials) -> Trials:
@@ -61,7 +62,7 @@ def feed(directory: Path, news: News, trials: Trials) -> Trials:
     found = dict(trials.watches)
     for row in news.answers:
         watch = found.get(row.route)
-        if watch is not None and row.status == "ok":
+        if watch is not None and row.status == "ok" and row.ts_us >= watch.since_us:
             failed = None if row.confidence is None else row.confidence == 0
             found[row.route] = saw_answer(watch, failed_check=failed)
     for row, loss in _labelled(directory, news, found):
@@ -98,7 +99,7 @@ def _labelled(
         if label.source == "canary":
             continue
         row = answered(directory, label.request_id)
-        if row is not None and row.route in watches:
+        if row is not None and _is_watched(row, watches):
             loss = label_loss(directory, label)
             if loss is not None:
                 yield row, loss
@@ -112,8 +113,13 @@ def _complained(
         if feedback_loss(said) != 1.0 or not is_first_complaint(directory, said, VERDICTS):
             continue
         row = answered(directory, said.request_id)
-        if row is not None and row.route in watches:
+        if row is not None and _is_watched(row, watches):
             yield row
+
+
+def _is_watched(row: AnsweredRow, watches: Mapping[str, PromiseWatch]) -> bool:
+    watch = watches.get(row.route)
+    return watch is not None and row.ts_us >= watch.since_us
 
 
 def describe(configuration: Configuration, trials: Trials) -> dict[str, object]:

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from policies.canary_run import CanaryRun, Step, suggested_edit
 from telemetry.evidence import cursor_now, news_since
 from telemetry.logs import log
@@ -69,6 +71,7 @@ class TrialKeeper:
         self._steps: Counter[tuple[str, str]] = Counter()
         self._failures = 0
         self._saving = asyncio.Lock()
+        self._was_idle = False
 
     async def open(self) -> None:
         """Go on from what is kept; where nothing is, from what happens from now on."""
@@ -82,8 +85,9 @@ class TrialKeeper:
     def follow(self, configuration: Configuration) -> None:
         """Take up a configuration: what it has no word of any more is forgotten."""
         self._configuration = configuration
-        trials = canaries.follow(configuration, self.trials, now_us=_now_us())
-        self._change(promises.follow(configuration, trials))
+        now_us = _now_us()
+        trials = canaries.follow(configuration, self.trials, now_us=now_us)
+        self._change(promises.follow(configuration, trials, now_us=now_us))
 
     async def run(self) -> None:
         """Look, for ever. What cannot be read or written is logged and tried again."""
@@ -149,13 +153,18 @@ class TrialKeeper:
         """One look; whether to look again at once."""
         before, configuration = self.trials, self._configuration
         if not before.runs and not before.watches:
+            self._was_idle = True
             return False
+        if self._was_idle:  # what came while nothing was tested is of no use
+            cursor = await asyncio.to_thread(cursor_now, self._directory)
+            before = self.trials = msgspec.structs.replace(self.trials, cursor=cursor)
+            self._was_idle = False
         after, has_more = await asyncio.to_thread(self._tested, before, configuration)
         if self.trials is not before:
             return True  # the operator or a reload was faster
         after, broken = promises.refute(after)
         if broken:
-            after = promises.follow(configuration, after)
+            after = promises.follow(configuration, after, now_us=_now_us())
         self._change(after)
         for route, reason in broken.items():
             self._alarms.give("promise_broken", route, reason)

@@ -38,14 +38,14 @@ def certified(*, made_us: int = 1, former: bool = False) -> Configuration:
 
 
 def fed(directory: Path, configuration: Configuration, count: int, **row_words: object) -> Trials:
-    trials = promises.follow(configuration, Trials())
+    trials = promises.follow(configuration, Trials(), now_us=now_us())
     fold_in(directory, [row(decided="local", **row_words) for _ in range(count)])
     return looked(directory, configuration, trials)
 
 
 def test_a_certified_promise_is_watched_and_no_other() -> None:
-    assert set(promises.follow(certified(), Trials()).watches) == {"extract"}
-    assert promises.follow(configured(text=TEXT), Trials()).watches == {}
+    assert set(promises.follow(certified(), Trials(), now_us=1).watches) == {"extract"}
+    assert promises.follow(configured(text=TEXT), Trials(), now_us=1).watches == {}
 
 
 def test_failed_checks_refute_it(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_failed_checks_refute_it(tmp_path: Path) -> None:
     trials, broken = promises.refute(fed(tmp_path, configuration, 40, confidence=0.0))
     assert "refuted by checks: 100.0% of" in broken["extract"]
     assert suspended_in(configuration.lock, trials.refuted) == broken
-    assert promises.follow(configuration, trials).watches == {}
+    assert promises.follow(configuration, trials, now_us=now_us()).watches == {}
     assert promises.refute(trials)[1] == {}  # told once
 
 
@@ -70,9 +70,20 @@ def test_what_was_not_answered_says_nothing(tmp_path: Path) -> None:
     assert trials.watches["extract"].checks.wealth.count == 0
 
 
+def test_what_was_answered_before_a_proof_says_nothing_of_it(tmp_path: Path) -> None:
+    before = [row(decided="local", confidence=0.0) for _ in range(40)]
+    trials = promises.follow(certified(), Trials(), now_us=now_us())
+    said = [copy_of(one, source="shadow", backend="gpt-4", agrees=False) for one in before]
+    told = [FeedbackRecord(one.id, one.id, now_us(), "thumb", number=0.0) for one in before]
+    fold_in(tmp_path, before, labels=said, feedback=told)
+    trials = looked(tmp_path, certified(), trials)
+    watch = trials.watches["extract"]
+    assert [one.wealth.count for one in (watch.labels, watch.checks, watch.complaints)] == [0] * 3
+
+
 def test_labels_refute_it(tmp_path: Path) -> None:
     configuration = certified()
-    trials = promises.follow(configuration, Trials())
+    trials = promises.follow(configuration, Trials(), now_us=now_us())
     records = [row(decided="local") for _ in range(30)]
     labels = [copy_of(one, source="shadow", backend="gpt-4", agrees=False) for one in records]
     canary = [copy_of(one, agrees=False) for one in records]
@@ -85,7 +96,7 @@ def test_labels_refute_it(tmp_path: Path) -> None:
 
 def test_complaints_refute_it_each_request_once(tmp_path: Path) -> None:
     configuration = certified()
-    trials = promises.follow(configuration, Trials())
+    trials = promises.follow(configuration, Trials(), now_us=now_us())
     records = [row(decided="local") for _ in range(40)]
     said = [
         FeedbackRecord(f"{number}-{again}", one.id, now_us(), "thumb", number=0.0)
@@ -102,20 +113,20 @@ def test_a_former_proof_counts_until_it_is_refuted_too(tmp_path: Path) -> None:
     configuration = certified(made_us=2, former=True)
     lock = configuration.lock
     trials, _ = promises.refute(fed(tmp_path, configuration, 40, confidence=0.0))
-    trials = promises.follow(configuration, trials)
+    trials = promises.follow(configuration, trials, now_us=now_us())
     assert trials.watches["extract"].proof == proof_id(lock.former["extract"])
     assert without_former(lock, trials.refuted) == []
     fold_in(tmp_path, [row(decided="local", confidence=0.0) for _ in range(40)])
     trials, broken = promises.refute(looked(tmp_path, configuration, trials))
     assert "extract" in broken
     assert without_former(lock, trials.refuted) == ["extract"]
-    assert promises.follow(configuration, trials).watches == {}
+    assert promises.follow(configuration, trials, now_us=now_us()).watches == {}
     assert promises.certified_now(configuration, trials) == {}
 
 
 def test_a_new_lock_is_a_new_promise(tmp_path: Path) -> None:
     trials, _ = promises.refute(fed(tmp_path, certified(), 40, confidence=0.0))
-    anew = promises.follow(certified(made_us=5), trials)
+    anew = promises.follow(certified(made_us=5), trials, now_us=now_us())
     assert suspended_in(certified(made_us=5).lock, anew.refuted) == {}
     assert anew.watches["extract"].checks.wealth.count == 0
     assert promises.describe(certified(), trials)["extract"]["refuted"]  # type: ignore[index]

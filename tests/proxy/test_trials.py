@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,29 @@ async def test_what_was_answered_before_the_first_look_is_left_out(tmp_path: Pat
     async with keeping(tmp_path, runs=False) as kept:
         await kept.trials._look()
         assert kept.trials.state()[0]["samples"] == 0
+
+
+async def test_what_comes_while_nothing_is_tested_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = configured(
+        text="backends: {a: {adapter: simulated}}\nroutes: {default: {candidates: a}}"
+    )
+    async with keeping(tmp_path, plain, runs=False) as kept:
+        await kept.trials._look()
+        await asyncio.to_thread(fold_in, tmp_path, bad_pairs(5))
+        kept.trials.follow(HALF)
+        read: list[int] = []
+        real = trials.news_since
+
+        def counted(*words: Any) -> Any:
+            news = real(*words)
+            read.append(len(news.answers))
+            return news
+
+        monkeypatch.setattr(trials, "news_since", counted)
+        await kept.trials._look()
+        assert read == [0]
 
 
 async def test_the_operator_wins_over_a_look_under_way(
