@@ -191,7 +191,7 @@ def test_a_compressed_request_is_a_415(tmp_path: Path) -> None:
 
 
 def test_reject_asks_nobody(tmp_path: Path) -> None:
-    route = "require: {cost: {max: $0.0000001}}, if_none: reject"
+    route = "require: {cost: {max: $0.01}}, if_none: reject"
     with ScriptedUpstream([until_closed]) as up:
         declared = f"adapter: openai, base_url: '{up.base_url}', price: {{input: 900, output: 900}}"
         declared += ", expect: {completion_tokens: 100}"
