@@ -241,7 +241,7 @@ class AdminListener:
         return _json({"canaries": self.trials.state()})
 
     async def _command(self, request: web.BaseRequest) -> web.Response:
-        """`POST /canary/{route}/{word}`, with `{"reason": "..."}` as its body where there is one."""
+        """`POST /canary/{route}/{word}`; its body may say `{"reason": "..."}`."""
         route, _, word = request.path.removeprefix(CANARY + "/").rpartition("/")
         if word not in canaries.WORDS or not route:
             raise Refused(unknown_url())
