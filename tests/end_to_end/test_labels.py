@@ -1,12 +1,16 @@
 """Labels of a request, from the client's bytes to the store: every rule, on real sockets."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from learning.captured import captured_by_id
+from learning.label_store import Labels
 from telemetry.queries import captures
 from telemetry.record import RequestRecord
 from tests.support.plane import Plane, config, whole_answer
@@ -136,3 +140,22 @@ def test_labels_are_found_again_in_the_store(plane: Plane) -> None:
     assert found["labels"] == {"task": "extract-1", "team": "red"}
     assert found["task"] == "extract-1"
     assert found["source"] == "traffic"
+
+
+def test_labels_of_a_request_are_no_training_labels(plane: Plane, tmp_path: Path) -> None:
+    """Whatever they are called: they are found again as what they are, and nowhere else."""
+    said = {"label": "right", "target": "42", "label_source": "human", "verdict": "right"}
+    ask(plane, label("label", "right"), label("score", "1"), metadata=said)
+    request = record(plane).id
+    directory = plane.configuration.capture.directory
+    plane.stop()
+    fold(directory)
+    with sqlite3.connect(directory / "learning.db") as store:
+        for table in ("labels", "feedback"):
+            assert store.execute(f"select count(*) from {table}").fetchone() == (0,)
+    with closing(Labels(directory)) as labels:
+        (capture,) = captures(directory)
+        assert capture["labels"]["label"] == "right"
+        (stored,) = captured_by_id(directory, [request])
+        assert labels.is_empty
+        assert labels.verdicts([(request, stored.input_hash)]) == {}
