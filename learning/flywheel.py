@@ -30,7 +30,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -49,7 +49,7 @@ from .flywheel_calls import (
     calls,
     few_shot,
 )
-from .flywheel_config import Stage
+from .flywheel_config import SMALL, Size, Stage
 from .flywheel_steps import Found, State, Step, model_served, pointsman, read_json
 
 ROUTE: Final = "extract"
@@ -57,36 +57,9 @@ STUB_SAYS: Final = (
     "STUB: nothing is trained here; a simulated student stands in for the model"
     " (`make flywheel` trains and serves a real one)"
 )
+LABELS_AT_ONCE: Final = 256
 CANARY_POLL: Final = 8
 """Its state is asked for after so many calls."""
-
-
-class Size(NamedTuple):
-    """How much of everything; the budgets are this machine's."""
-
-    calls: int = 2000
-    benchmarked: int = 1200
-    labelled: int = 900
-    steps: int = 30
-    batch: int = 8
-    baseline: int = 40
-    trial: int = 260
-    canary: int = 600
-    routed: int = 150
-    at_once: int = 160
-    """Calls under way to the hosted backends."""
-    own_at_once: int = 2
-    """To the student: as many as its server has slots."""
-    threads: int = 2
-    speed: float = 1.0
-    budget: str = "1200ms"
-
-
-SMALL: Final = Size(
-    calls=400, benchmarked=300, labelled=300, trial=150, canary=300, routed=60, at_once=32,
-    own_at_once=8, speed=20.0,
-)  # fmt: skip
-"""CI's, under 90 s on two busy cores; its latencies are not the talk's."""
 
 
 class Flywheel:
@@ -159,7 +132,7 @@ class Flywheel:
         said = pointsman(
             self.config, "label", "--teacher", "o3-mini", "--route", ROUTE, "--budget", "200",
             "--yes", "--sample", str(self._size.labelled),
-            "--concurrency", str(self._size.at_once),
+            "--samples", str(self._size.samples), "--concurrency", str(LABELS_AT_ONCE),
         )  # fmt: skip
         say(said.rstrip())
 
@@ -212,7 +185,7 @@ class Flywheel:
         started_s = time.time()
         asked = self._held_out()[: self._size.trial]
         with self._student() as stage:
-            self._ask("trial", stage.trial(), asked)
+            self._ask("trial", stage.trial(), asked, at_once=self._size.own_at_once)
         return {"started_s": started_s, "calls": len(asked)}
 
     def _calibrate(self) -> Found:
@@ -302,7 +275,8 @@ class Flywheel:
         """Calls through the proxy under that configuration; kept for the report."""
         self._configure(config)
         with serving(self.config, self.directory / "serve.log") as base_url:
-            outcomes = traffic.ask_all(base_url, asked, at_once=self._size.own_at_once, **options)
+            at_once = options.pop("at_once", self._size.app_at_once)
+            outcomes = traffic.ask_all(base_url, asked, at_once=at_once, **options)
         lines = pointsman(
             self.config, "captures", "--json", "--limit", str(len(outcomes))
         ).splitlines()

@@ -1,4 +1,4 @@
-"""The flywheel's configuration at each of its stages, as an operator would edit it. Pure."""
+"""The flywheel's sizes, and its configuration at each stage, as an operator would edit it. Pure."""
 
 from typing import Final, NamedTuple
 
@@ -95,6 +95,38 @@ ESCALATED: Final = """\
     if_none: fastest
     escalate: {to: [o3-mini], max_steps: 1, within: 30s}
 """
+
+
+class Size(NamedTuple):
+    """How much of everything; the budgets are this machine's."""
+
+    calls: int = 2000
+    benchmarked: int = 1000
+    labelled: int = 550
+    samples: int = 3
+    """Of the teacher, each; most of them decide."""
+    steps: int = 30
+    batch: int = 8
+    baseline: int = 40
+    trial: int = 200
+    canary: int = 600
+    routed: int = 150
+    at_once: int = 160
+    """Calls under way to the hosted backends."""
+    own_at_once: int = 2
+    """To the student: as many as its server has slots."""
+    app_at_once: int = 3
+    """Where some calls wait for o3-mini meanwhile."""
+    threads: int = 2
+    speed: float = 1.0
+    budget: str = "1200ms"
+
+
+SMALL: Final = Size(
+    calls=400, benchmarked=300, labelled=300, trial=150, canary=300, routed=60, at_once=32,
+    own_at_once=8, app_at_once=8, speed=20.0, samples=1,
+)  # fmt: skip
+"""CI's, under 90 s on two busy cores; its latencies are not the talk's."""
 
 
 class Stage(NamedTuple):
