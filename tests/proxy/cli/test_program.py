@@ -43,6 +43,7 @@ NEEDED = {
     "backtest": ("{}",),
     "dataset": ("list",),
     "model": ("list",),
+    "canary": ("status",),
     "train": ("--dataset", "x"),
     "forget": ("--id", "x", "--yes"),
 }
