@@ -150,19 +150,21 @@ def request_id_line(exchange: "Exchange", sent: Collection[bytes]) -> bytes:
 
 def measure_overhead(exchange: "Exchange") -> None:
     """Our own time up to the head: all of it, less what was spent waiting for backends."""
-    elapsed_s = monotonic() - exchange.arrival_s - waited_s(exchange.attempts)
+    elapsed_s, attempts = monotonic() - exchange.arrival_s, exchange.attempts
+    if len(attempts) == 1:
+        elapsed_s -= attempts[0].waited_s
+    else:
+        elapsed_s -= union_s([(one.started_s, one.waited_s) for one in attempts])
     exchange.overhead_us = max(0, int(elapsed_s * 1e6))
 
 
-def waited_s(attempts: Sequence[Attempt]) -> float:
-    """How long backends were waited for; a time in which two were is counted once."""
-    if len(attempts) == 1:
-        return attempts[0].waited_s
+def union_s(spans: Sequence[tuple[float, float]]) -> float:
+    """How long (start, length) in the order of their starts are together; no time counts twice."""
     total_s = until_s = 0.0
-    for attempt in attempts:  # in the order of asking
-        end_s = attempt.started_s + attempt.waited_s
+    for start_s, length_s in spans:
+        end_s = start_s + length_s
         if end_s > until_s:
-            total_s += end_s - max(until_s, attempt.started_s)
+            total_s += end_s - max(until_s, start_s)
             until_s = end_s
     return total_s
 

@@ -1,12 +1,10 @@
 """The bytes around an answer's body."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from proxy.answering import clean_request_id, decimal, waited_s
+from proxy.answering import clean_request_id, decimal, union_s
 from tests.support.plane import ASKED, STREAMED, serving, whole_answer
 from tests.support.raw_client import post
 from tests.support.scripted import request
@@ -53,11 +51,6 @@ def test_an_old_client_gets_neither_chunks_nor_keep_alive(tmp_path: Path) -> Non
         assert answer.header("transfer-encoding") is None
 
 
-def waiting(*spans: tuple[float, float]) -> list[Any]:
-    """Attempts that were waited for from a moment on, so long."""
-    return [SimpleNamespace(started_s=at_s, waited_s=span_s) for at_s, span_s in spans]
-
-
 @pytest.mark.parametrize(
     ("spans", "waited"),
     [
@@ -72,4 +65,4 @@ def waiting(*spans: tuple[float, float]) -> list[Any]:
 def test_what_several_were_waited_for_is_counted_once(
     spans: list[tuple[float, float]], waited: float
 ) -> None:
-    assert waited_s(waiting(*spans)) == waited
+    assert union_s(spans) == waited
