@@ -15,7 +15,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 
-from learning.fit import fit_model, prompt_example
+from learning.fit import SLOT_BITS_OF_SEVERAL, fit_model, prompt_example
 from pointsman.tokens import Price, Usage
 from policies.decide import decide
 from policies.decision import World
@@ -46,10 +46,11 @@ def main() -> None:
     learned = learned_megabytes()
     gc.collect()
     gc.freeze()
+    answers = 2 * (len(BACKENDS) // 2 + 1) * (8 << SLOT_BITS_OF_SEVERAL) / 1e6
     print(
-        f"memory a worker, {len(BACKENDS)} backends: {megabytes:.1f} MB for a text's n-grams"
-        f" (twice as much again for answers), {learned:.1f} MB for costs and times of"
-        f" {TASKS:,} tasks: {3 * megabytes + learned:.1f} MB (at most {MEGABYTES_MAX})"
+        f"memory a worker, {len(BACKENDS)} backends: {megabytes:.1f} MB for prompts' n-grams,"
+        f" {answers:.1f} MB at most for answers', {learned:.1f} MB for costs and times of"
+        f" {TASKS:,} tasks: {megabytes + answers + learned:.1f} MB (at most {MEGABYTES_MAX})"
     )
     print(f"{len(prompts)} prompts of about 300 characters; us of a call: p50, p99"
           f" (with text at most {P50_MAX_US}, {P99_MAX_US})")  # fmt: skip

@@ -29,7 +29,9 @@ from policies.text_model import NOTHING, SQUARE_SCALE, Grams, Head, TextModel, p
 SEEN_MIN = 2
 """An n-gram of one single request says nothing of another."""
 SLOTS_EACH = 4
-"""Slots of a table for every n-gram kept, up to SLOT_BITS_MAX: few labels make small models."""
+"""Slots of a table for every n-gram kept: few labels make small models."""
+SLOT_BITS_OF_SEVERAL = 17
+"""Where there are two texts, prompt and answer, each has 2 MB with three heads; one alone has 8."""
 NUMBER_SCALE = 0.1
 """Of a number's spread; the penalty falls on few numbers and many words alike."""
 TASK_SCALE = 0.3
@@ -82,12 +84,12 @@ def fit_model(examples: Sequence[Example], outcomes: Outcomes, *, signals: int =
 class _Text:
     """One text of all examples: its n-grams' slots, their rarity, its part of the matrix."""
 
-    def __init__(self, documents: Sequence[Sequence[bytes]]) -> None:
-        self.bits = SLOT_BITS_MAX
+    def __init__(self, documents: Sequence[Sequence[bytes]], bits_max: int) -> None:
+        self.bits = bits_max
         slots, ends, seen = _slots(documents, self.bits)
         enough = int(np.count_nonzero(seen >= SEEN_MIN))
-        self.bits = max(SLOT_BITS_MIN, min(SLOT_BITS_MAX, (SLOTS_EACH * enough).bit_length()))
-        if self.bits < SLOT_BITS_MAX:
+        self.bits = max(SLOT_BITS_MIN, min(bits_max, (SLOTS_EACH * enough).bit_length()))
+        if self.bits < bits_max:
             slots, ends, seen = _slots(documents, self.bits)
         kept = np.flatnonzero(seen >= SEEN_MIN)
         self.kept = kept.tolist()
@@ -123,9 +125,11 @@ class _Design:
     """All features of all examples as one sparse matrix: texts, numbers, tasks."""
 
     def __init__(self, examples: Sequence[Example], signals: int = 0) -> None:
+        count = len(examples[0].texts)
+        bits_max = SLOT_BITS_MAX if count == 1 else SLOT_BITS_OF_SEVERAL
         self.texts = [
-            _Text([example.texts[position] for example in examples])
-            for position in range(len(examples[0].texts))
+            _Text([example.texts[position] for example in examples], bits_max)
+            for position in range(count)
         ]
         numbers = np.array([example.numbers for example in examples], float)
         self.middle = numbers.mean(axis=0)

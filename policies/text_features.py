@@ -4,9 +4,10 @@ The one definition, used by the fit (learning/fit.py) and by every decision, so 
 model sees what the fitted one saw. Words and single signs count, alone and in pairs of
 neighbours; of a multiple-choice question the shape of its options tells as much as its words.
 
-N-grams are hashed to slots of a table and never kept as text. 2^18 slots for the 95,000 n-grams
-of MMLU cost 0.001 of APGR beside hashes of 32 bits, and a look-up goes to one place in memory
-instead of four: that is most of a decision's time, for other work has filled the caches meanwhile.
+N-grams are hashed to slots of a table and never kept as text. 2^19 slots for the 95,000 n-grams
+of MMLU rank as well as hashes of 32 bits (2^18 cost 0.001 of APGR), and a look-up goes to one place
+in memory instead of four: that is most of a decision's time, for other work has filled the caches
+meanwhile.
 The hashes of all words stand side by side in one whole number, so that a handful of operations
 masks them all and makes all pairs.
 """
@@ -22,7 +23,7 @@ TEXT_CHARACTERS_MAX = 4096
 """What is read of a text: its beginning and end, half of it each. Bounds a decision's time."""
 TOKENS_MAX = TEXT_CHARACTERS_MAX + 1
 """A text as it is read has no more."""
-SLOT_BITS_MIN, SLOT_BITS_MAX = 10, 18
+SLOT_BITS_MIN, SLOT_BITS_MAX = 10, 19
 OPTIONS_MAX = 10
 
 SHAPE_NAMES = (
