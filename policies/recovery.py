@@ -28,16 +28,15 @@ def try_again(
 
     The seed alone decides; propensities of all are those of the draw.
     """
-    if choice.chosen is None or len(choice.candidates) < 2:
-        return choice
-    silent = [
-        one
-        for one in choice.candidates
-        if not one.eligible
-        and one.backend != choice.chosen
-        and _is_due(one, route, compiled, world)
-    ]
-    if not silent or _must_not(choice, route, world):
+    silent = []
+    for one in choice.candidates:  # mostly there is none, and this is all
+        if (
+            not one.eligible
+            and one.backend != choice.chosen
+            and _is_due(one, route, compiled, world)
+        ):
+            silent.append(one)
+    if not silent or choice.chosen is None or _must_not(route, world):
         return choice
     drawn = int.from_bytes(blake2b(b"again:%d" % seed, digest_size=4).digest()) / _DRAWN_MAX
     each = SHARE / len(silent)
@@ -73,7 +72,7 @@ def _is_due(one: Candidate, route: Route, compiled: CompiledRoute, world: World)
     return world.learned.silent_s(one.backend) > SILENCE_S
 
 
-def _must_not(choice: Choice, route: Route, world: World) -> bool:
+def _must_not(route: Route, world: World) -> bool:
     """Where only the reference may answer."""
     error = route.require.error
     if error is None:
