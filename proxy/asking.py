@@ -67,7 +67,7 @@ def make_attempt(
         ),
         endpoint.make_reader(features.choices, keeps_text),
         kind=kind,
-        is_held=owner is not None or holding.is_held(route),
+        is_held=owner is not None or (route.hold != "none" and holding.is_held(route)),
         loop=exchange.plane.loop,
     )
     if route.hold != "none" and features.is_stream and owner is None:
