@@ -62,10 +62,18 @@ def check_roles(messages: Sequence[Json]) -> None:
 
 
 def check_calls(messages: Sequence[Json]) -> None:
-    """Raise Excluded unless every call has its own id, JSON arguments, and replies follow calls."""
+    """Raise Excluded unless every call has its own id and JSON arguments and is answered at once.
+
+    The last message's calls are what is trained on: nobody has answered them yet.
+    """
     known: set[object] = set()
+    open_calls: set[object] = set()
     for message in messages:
-        if message["role"] == "tool" and message.get("tool_call_id") not in known:
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in open_calls:
+                raise Excluded(TOOL_INVALID)
+            open_calls.discard(message.get("tool_call_id"))
+        elif open_calls:
             raise Excluded(TOOL_INVALID)
         calls = message.get("tool_calls", ())
         for call in calls if isinstance(calls, list) else ():
@@ -73,6 +81,7 @@ def check_calls(messages: Sequence[Json]) -> None:
             if identifier is None or identifier in known or not _is_sound(call):
                 raise Excluded(TOOL_INVALID)
             known.add(identifier)
+            open_calls.add(identifier)
 
 
 def _is_sound(call: Json) -> bool:
@@ -105,7 +114,10 @@ def _context(message: Json) -> Json:
     kept = {key: value for key, value in message.items() if value not in _EMPTY}
     kept.pop("weight", None)
     if kept["role"] == "assistant":
-        return {key: kept[key] for key in TARGET_KEYS if key in kept}
+        said = {key: kept[key] for key in TARGET_KEYS if key in kept}
+        if "tool_calls" not in said:
+            said.setdefault("content", "")  # a turn without either is none to most readers
+        return said
     kept.setdefault("content", "")
     return kept
 

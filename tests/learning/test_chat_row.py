@@ -114,6 +114,20 @@ def test_tool_replies_must_follow_their_call_and_calls_have_their_own_ids():
     assert code(USER, call, answered, answer=called("c0")) == "tool_invalid"
 
 
+def test_calls_are_answered_before_anybody_else_speaks():
+    call = dict(called("c0").message)
+    answered = {"role": "tool", "tool_call_id": "c0", "content": "r"}
+    assert code(USER, call, USER) == "tool_invalid"
+    assert code(USER, call, answered, answered) == "tool_invalid"
+
+
+def test_an_earlier_turn_that_said_nothing_keeps_its_empty_text():
+    empty = {"role": "assistant", "content": None}
+    assert row(USER, empty, USER)["messages"][1] == {
+        "role": "assistant", "content": "", "weight": 0,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("messages", [None, [], [1], [{"role": "robot"}], "text"])
 def test_a_prompt_that_is_none_is_unreadable(messages):
     with pytest.raises(Excluded, match="unreadable"):
