@@ -114,7 +114,7 @@ def _context(message: Json) -> Json:
     kept = {key: value for key, value in message.items() if value not in _EMPTY}
     kept.pop("weight", None)
     if kept["role"] == "assistant":
-        said = {key: kept[key] for key in TARGET_KEYS if key in kept}
+        said: Json = {key: kept[key] for key in TARGET_KEYS if key in kept}
         if "tool_calls" not in said:
             said.setdefault("content", "")  # a turn without either is none to most readers
         return said
