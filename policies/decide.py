@@ -62,8 +62,7 @@ def decide(
         limit *= features.choices
     loads = tuple([world.in_flight.get(name, 0) for name in compiled.machines])
     if compiled.timed:
-        beside = world.in_flight.get  # as `load_of` has it, in a third of the time
-        loads += tuple([(beside(name, 0) + 1).bit_length() for name in compiled.timed])
+        loads += _timed_loads(compiled, world)
     is_certified = match.route.name in world.certified
     key = (compiled.question, features.task, prompt_bytes, limit, loads, is_certified)
     kept = world.learned.choices
@@ -123,6 +122,12 @@ def output_max(features: Features) -> int | None:
     """The client's limit on output tokens, of all choices together."""
     limit = features.max_tokens
     return None if limit is None else limit * features.choices
+
+
+def _timed_loads(compiled: CompiledRoute, world: World) -> tuple[int, ...]:
+    """As `load_of` has them, in a third of the time."""
+    beside = world.in_flight.get
+    return tuple([(beside(name, 0) + 1).bit_length() for name in compiled.timed])
 
 
 def load_of(backend: str, world: World) -> int:
