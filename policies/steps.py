@@ -80,7 +80,7 @@ def next_step(
         return Accept(best, f"{last.kind} to {last.backend} failed ({_fault(last)})")
     usable = Upstream(unavailable, upstream.unaffordable)
     step = _after_hopeless(decision, outcomes, left_s, unavailable)
-    if step is None:
+    if step is None and not last.is_visible:
         step = _after_refusal(decision, outcomes, time_left_s, usable, contexts)
     return step or _after_failure(decision, outcomes, time_left_s, usable)
 
