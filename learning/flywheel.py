@@ -185,7 +185,7 @@ class Flywheel:
         started_s = time.time()
         asked = self._held_out()[: self._size.trial]
         with self._student() as stage:
-            self._ask("trial", stage.trial(), asked, at_once=self._size.own_at_once)
+            self._ask("trial", stage.trial(), asked)
         return {"started_s": started_s, "calls": len(asked)}
 
     def _calibrate(self) -> Found:
@@ -201,11 +201,12 @@ class Flywheel:
         return lock
 
     def _canary(self) -> Found:
-        """The first lock's threshold holds; GPT-4 hands over where everything is kept."""
+        """GPT-4 hands over where everything is kept."""
         with self._student() as stage:
-            accept = self.state.found("calibrate").get("accept") or 0.0
-            text = stage._replace(accept=accept).canary()
-            outcomes = self._ask("canary", text, self._for_canary, should_stop=self._is_over)
+            outcomes = self._ask(
+                "canary", stage.canary(), self._for_canary,
+                at_once=self._size.canary_at_once, should_stop=self._is_over,
+            )  # fmt: skip
             found = self._canaries()
         for step in found["steps"]:
             say(f"  {step['what']} ({step['stage']}): {step['reason']}")
@@ -275,7 +276,7 @@ class Flywheel:
         """Calls through the proxy under that configuration; kept for the report."""
         self._configure(config)
         with serving(self.config, self.directory / "serve.log") as base_url:
-            at_once = options.pop("at_once", self._size.app_at_once)
+            at_once = options.pop("at_once", self._size.own_at_once)
             outcomes = traffic.ask_all(base_url, asked, at_once=at_once, **options)
         lines = pointsman(
             self.config, "captures", "--json", "--limit", str(len(outcomes))

@@ -27,7 +27,7 @@ _FILLERS: Final = ("uh", "um", "you know", "let me see", "one second", "hm")
 EXAMPLES: Final = 3
 """Solved calls that the untrained model is shown."""
 _NAMES: Final = ("Dana", "Miguel", "Priya", "Sam", "Olga", "Chen", "Fatima", "Liam")
-_IN_WORDS: Final = 0.1
+_IN_WORDS: Final = 0.08
 """Share of hard amounts that are spelled out: where a small model errs, and can know it."""
 
 

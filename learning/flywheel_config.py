@@ -72,12 +72,13 @@ routes:
     candidates: [student]
 """
 CANARY: Final = """\
-    escalate: {{to: [o3-mini], max_steps: 1, within: 30s}}
+    checks: [payoff_was_said, escrow_was_said, fee_was_said]
+    confidence: {{from: [checks], accept: 0}}
     canary:
       backend: student
       replaces: gpt-4
       stages: [shadow, 50%, 100%]
-      keep_if: {{error: +8pp, p90: {budget}, cost: +0%}}
+      keep_if: {{error: +10pp, p90: {budget}, cost: +0%}}
       min_samples: 30
       then: promote
 """
@@ -105,26 +106,26 @@ class Size(NamedTuple):
     labelled: int = 550
     samples: int = 3
     """Of the teacher, each; most of them decide."""
-    steps: int = 30
-    batch: int = 8
+    steps: int = 44
+    batch: int = 6
     baseline: int = 40
     trial: int = 200
     canary: int = 600
-    routed: int = 150
+    routed: int = 120
     at_once: int = 160
     """Calls under way to the hosted backends."""
     own_at_once: int = 2
     """To the student: as many as its server has slots."""
-    app_at_once: int = 3
-    """Where some calls wait for o3-mini meanwhile."""
+    canary_at_once: int = 2
+    """While it is shown copies, the student answers as many calls as GPT-4."""
     threads: int = 2
     speed: float = 1.0
-    budget: str = "1200ms"
+    budget: str = "1500ms"
 
 
 SMALL: Final = Size(
-    calls=400, benchmarked=300, labelled=300, trial=150, canary=300, routed=60, at_once=32,
-    own_at_once=8, app_at_once=8, speed=20.0, samples=1,
+    calls=400, benchmarked=300, labelled=300, trial=150, canary=500, routed=60, at_once=32,
+    own_at_once=8, canary_at_once=8, speed=20.0, samples=1,
 )  # fmt: skip
 """CI's, under 90 s on two busy cores; its latencies are not the talk's."""
 
@@ -135,7 +136,6 @@ class Stage(NamedTuple):
     budget: str
     speed: float
     url: str | None = None
-    accept: float = 0.0
 
     def today(self) -> str:
         """GPT-4 answers, as before all this."""
@@ -156,15 +156,8 @@ class Stage(NamedTuple):
         return self._own() + CHECKS + TRIAL + JUDGED.format(accept=0) + DEFAULT
 
     def canary(self) -> str:
-        """The student on trial beside GPT-4, with the threshold that was proved."""
-        return (
-            self._own()
-            + CHECKS
-            + TODAY
-            + JUDGED.format(accept=f"{self.accept:.6g}")
-            + CANARY.format(budget=self.budget)
-            + DEFAULT
-        )
+        """The student beside GPT-4, judged by the checks; nothing escalates."""
+        return self._own() + CHECKS + TODAY + CANARY.format(budget=self.budget) + DEFAULT
 
     def routed(self) -> str:
         """The student answers; where it is unsure, o3-mini does. The errors are promised."""

@@ -9,8 +9,8 @@ from learning.flywheel import STUB_SAYS, Flywheel, main
 from learning.flywheel_config import Size
 
 SMALL = {
-    "calls": 260, "benchmarked": 120, "labelled": 220, "trial": 120, "canary": 300, "routed": 40,
-    "speed": 40.0, "at-once": 24, "own-at-once": 8, "app-at-once": 8, "samples": 1,
+    "calls": 260, "benchmarked": 120, "labelled": 220, "trial": 120, "canary": 500, "routed": 40,
+    "speed": 40.0, "at-once": 24, "own-at-once": 8, "canary-at-once": 8, "samples": 1,
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@ import pytest
 from learning.flywheel_config import Stage
 from proxy.configuration import load_configuration
 
-STAGE = Stage("1200ms", 4.0, "http://127.0.0.1:9/v1", accept=0.9)
+STAGE = Stage("1200ms", 4.0, "http://127.0.0.1:9/v1")
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ def test_the_routed_stage_promises_what_was_measured(read):
     assert routed.escalate.to == ("o3-mini",)
 
 
-def test_the_canary_takes_the_proved_threshold(read):
+def test_the_canary_escalates_nothing(read):
     found = route_of(read(STAGE.canary()))
-    assert found.confidence.accept == 0.9
+    assert (found.candidates, found.escalate) == (("gpt-4",), None)
+    assert found.confidence.accept == 0
     assert found.canary.stages == ("shadow", 0.5, 1.0)
