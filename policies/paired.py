@@ -17,7 +17,7 @@ from .promise import Certificate
 RATES = 32
 """Rates of `better` tried for the worst case, at equal steps of their square root."""
 REACH = 8.0
-"""Standard deviations after which a tail is left out: below 1e-14."""
+"""Standard deviations, and as many counts, after which a tail is left out: below 1e-12."""
 STEP = 0.01
 """How far the critical value is moved at a time."""
 STEPS_MAX = 400
@@ -126,9 +126,9 @@ def _tail(most: int, labels: int, share: float) -> float:
     if share >= 1.0:
         return float(most >= labels)
     middle, spread = labels * share, sqrt(labels * share * (1.0 - share))
-    if most >= middle + REACH * spread:
+    if most >= middle + REACH * spread + REACH:
         return 1.0
-    least = max(0, int(middle - REACH * spread) - 1)
+    least = max(0, int(middle - REACH * spread - REACH))
     term = _binomial(most, labels, share)
     odds = (1.0 - share) / share
     total = term

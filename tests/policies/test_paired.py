@@ -5,12 +5,13 @@ from itertools import product
 from math import comb, inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from policies.paired import certify_pairs, critical_score, paired_score, size_of
 
 
+@example(11, 0.25, 0.96875, 0.0)
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 25), st.floats(0.02, 0.4), st.floats(0.0, 0.99), st.floats(-3.0, 0.5))
 def test_the_size_is_the_sum_over_all_that_may_be_seen(
