@@ -60,6 +60,7 @@ COMPILED = (
     "proxy/hedging.py",
     "proxy/judging.py",
     "proxy/patience.py",
+    "proxy/prefixes.py",
     "proxy/recording.py",
     "proxy/relay.py",
     "proxy/request_reader.py",

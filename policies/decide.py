@@ -10,6 +10,7 @@ identity and the seed as arguments. The order of things:
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from .affinity import Prefix, held_words, saving_usd
 from .asked import Features
@@ -32,7 +33,7 @@ from .recovery import try_again
 from .view import View
 from .words import CostLimit, ErrorLimit, Preference, Route
 
-CHOICES_MAX = 4096
+CHOICES_MAX: Final = 4096
 """Kinds of request whose choice is kept; about 1 KB each."""
 
 

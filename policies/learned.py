@@ -84,11 +84,13 @@ class _Kept:
 class Learned:
     """What was learned of all backends. See the module."""
 
-    __slots__ = ("_backends", "_kept", "_tasks", "choices", "now_s", "version")
+    __slots__ = ("_backends", "_kept", "_tasks", "choices", "name", "now_s", "version")
 
     def __init__(self) -> None:
         self.version = 0
         """How many observations are in it."""
+        self.name = "v0"
+        """What a record calls the state it was decided with."""
         self.now_s = 0.0
         """The latest moment it knows of."""
         self._backends: dict[str, _Backend] = {}
@@ -100,17 +102,13 @@ class Learned:
     def __repr__(self) -> str:
         return f"<Learned v{self.version}: {len(self._backends)} backends>"
 
-    @property
-    def name(self) -> str:
-        """What a record calls the state it was decided with."""
-        return f"v{self.version}"
-
     def observe(self, observation: Observation, now_s: float) -> None:
         """Count one attempt that ended at `now_s`."""
         backend = self._backend(observation.backend)
         if backend is None:
             return
         self.version += 1
+        self.name = f"v{self.version}"
         if now_s > self.now_s:
             self.now_s = now_s
         if self.choices:
@@ -182,6 +180,7 @@ class Learned:
             raise ValueError(f"learned state of format {state.format}; this program reads {FORMAT}")
         learned = cls()
         learned.version = state.version
+        learned.name = f"v{state.version}"
         learned.now_s = state.at_s
         learned._tasks = dict.fromkeys(state.tasks)
         learned._backends = {name: _Backend(stored) for name, stored in state.backends.items()}

@@ -9,6 +9,7 @@ trials, each a minute after the other, bring a backend back that is well again.
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
@@ -16,9 +17,9 @@ from .compiled_route import CompiledRoute
 from .decision import Candidate, Choice, World
 from .words import Route
 
-SILENCE_S = 60.0
-SHARE = 1 / 64
-_DRAWN_MAX = 0xFFFFFFFF
+SILENCE_S: Final = 60.0
+SHARE: Final = 1 / 64
+_DRAWN_MAX: Final = 0xFFFFFFFF
 
 
 def try_again(

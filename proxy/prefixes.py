@@ -5,11 +5,12 @@ worker nothing is known here, and nothing is reckoned with.
 """
 
 from collections.abc import Collection
+from typing import Final
 
 from policies.affinity import PREFIX_TOKENS_MIN, Prefix, is_warm
 from telemetry.record import RequestRecord
 
-CONVERSATIONS_MAX = 20_000
+CONVERSATIONS_MAX: Final = 20_000
 """4 MB; the oldest is forgotten first, and after five minutes none counts."""
 
 Key = tuple[str | None, str]

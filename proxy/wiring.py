@@ -30,6 +30,11 @@ class InFlight(Mapping[str, int]):
     def __getitem__(self, name: str) -> int:
         return self._pools[name].in_flight
 
+    def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]
+        """As every mapping's, compiled: a decision asks it for each candidate."""
+        pool = self._pools.get(name)
+        return default if pool is None else pool.in_flight
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._pools)
 
