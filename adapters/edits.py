@@ -61,13 +61,21 @@ class Prepared:
 
     payload: bytes
     edited: tuple[str, ...]
+    is_stream: bool
+    """A stream is asked for; whoever answers with one unasked has not answered."""
     hides_usage: bool
     hides_logprobs: bool
 
     def __init__(
-        self, payload: bytes, edited: tuple[str, ...], hides_usage: bool, hides_logprobs: bool
+        self,
+        payload: bytes,
+        edited: tuple[str, ...],
+        is_stream: bool,
+        hides_usage: bool,
+        hides_logprobs: bool,
     ) -> None:
         self.payload = payload
+        self.is_stream = is_stream
         self.edited = edited
         self.hides_usage = hides_usage
         self.hides_logprobs = hides_logprobs

@@ -63,7 +63,9 @@ class Target:
         start = self.start(b"POST", path, query)
         length = str(len(body)).encode()  # %d would be formatted in twice the time
         payload = b"%b%bcontent-length: %b\r\n\r\n%b" % (start, header_lines, length, body)
-        return Prepared(payload, edited.names, edited.hides_usage, edited.hides_logprobs)
+        return Prepared(
+            payload, edited.names, wanted.is_stream, edited.hides_usage, edited.hides_logprobs
+        )
 
     def start(self, method: bytes, path: bytes, query: bytes = b"") -> bytes:
         """A request's first line and our own header lines; the client's and framing follow."""

@@ -4,6 +4,7 @@ Only the top level is decoded; what the decision does not look at stays raw JSON
 is not named by a request's type may be of any kind: the backend judges it.
 """
 
+import codecs
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -25,11 +26,14 @@ Request = TypeVar("Request")
 
 _decode_messages: Final = msgspec.json.Decoder(list[Message]).decode
 _decode_tools: Final = msgspec.json.Decoder(list[Tool]).decode
+_Decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
 def read_envelope(decode: Callable[[bytes], Request], body: bytes) -> Request:
     """`decode(body)`. Raises RequestError naming the parameter at fault."""
     try:
+        if not body.isascii():
+            _check_text(body)  # the decoder does not look into what it leaves raw
         return decode(body)
     except msgspec.ValidationError as error:
         raise _envelope_error(str(error)) from None
@@ -37,6 +41,15 @@ def read_envelope(decode: Callable[[bytes], Request], body: bytes) -> Request:
         raise RequestError("The request body is not valid JSON.") from None
     except RecursionError:
         raise RequestError("The request body is nested too deeply.") from None
+
+
+def _check_text(body: bytes) -> None:
+    """Raise UnicodeDecodeError where it is not UTF-8; in pieces, for a large one would be held
+    three times."""
+    decoder = _Decoder()
+    for start in range(0, len(body), START_BYTES):
+        decoder.decode(body[start : start + START_BYTES])
+    decoder.decode(b"", True)
 
 
 def messages(raw: msgspec.Raw) -> list[Message]:

@@ -211,7 +211,7 @@ class Attempt:
         if self.passes:
             self._pass_head(head)
             return
-        kind = head.header(b"content-type") or b""
+        kind = (head.header(b"content-type") or b"") if self.prepared.is_stream else b""
         if head.status == 200 and kind.lower().startswith(b"text/event-stream"):
             self._mode = "events"
             self._events = EventBuffer()

@@ -217,7 +217,7 @@ class Passing:
         assert name is not None
         target = self.wiring.targets[name]
         is_sent_whole = self.upload.is_whole
-        prepared = Prepared(self._payload(target, is_sent_whole), (), False, False)
+        prepared = Prepared(self._payload(target, is_sent_whole), (), False, False, False)
         self.attempt = attempt = Attempt(
             self, target, prepared, AnswerReader(),
             kind="primary", is_held=False, loop=self.plane.loop,

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.laboratory import Lab
-from tests.support.plane import ASKED, STREAMED, completion, error_answer, whole_answer
+from tests.support.plane import (
+    ASKED,
+    DONE,
+    STREAMED,
+    completion,
+    error_answer,
+    event,
+    whole_answer,
+)
 from tests.support.scripted import (
     LAST_CHUNK,
     ScriptedUpstream,
@@ -237,3 +245,15 @@ def test_f05_another_backend_answers_instead(tmp_path: Path, said: bytes) -> Non
     ):
         answer = lab.ask()
         assert (answer.status, answer.header("x-pointsman-backend")) == (200, "b")
+
+
+def test_f05_a_stream_that_nobody_asked_for_is_no_answer(tmp_path: Path) -> None:
+    said = chunked_head() + chunk(event("hi", finish="stop") + DONE) + LAST_CHUNK
+    with (
+        ScriptedUpstream([request, said, request, said, request, said]) as a,
+        ScriptedUpstream([GOOD]) as b,
+        Lab(tmp_path, route="on_failure: [b]", a=a.base_url, b=b.base_url) as lab,
+    ):
+        answer = lab.ask(ASKED)
+        assert (answer.status, answer.header("x-pointsman-backend")) == (200, "b")
+        assert lab.ask(STREAMED).header("x-pointsman-backend") == "a"

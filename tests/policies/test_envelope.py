@@ -13,7 +13,8 @@ from policies.envelope import (
     texts_of,
     tool_names,
 )
-from policies.request import NOTHING
+from policies.features import parse_chat
+from policies.request import NOTHING, RequestError
 
 
 @given(st.binary(max_size=30))
@@ -107,3 +108,23 @@ def test_a_message_longer_than_the_start_is_read_all_the_same() -> None:
     raw = msgspec.Raw(msgspec.json.encode([{"role": "user", "content": text}]))
     [message] = envelope.first_messages(raw)
     assert msgspec.json.decode(message.content) == text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","messages":[{"role":"user","content":"\xff"}]}',
+        b'{"model":"a","messages":[],"\xff":1}',
+        b'{"model":"a","messages":["\xe2\x82"]}',
+        b'{"model":"a","messages":["%b\xff"]}' % ("\N{EURO SIGN}".encode() * envelope.START_BYTES),
+    ],
+)
+def test_bytes_that_are_no_text_are_no_json(body: bytes) -> None:
+    with pytest.raises(RequestError, match="not valid JSON"):
+        parse_chat(body)
+
+
+def test_text_beyond_ascii_is_text_wherever_a_piece_of_it_ends() -> None:
+    text = "x\N{EURO SIGN}\N{GRINNING FACE}" * envelope.START_BYTES
+    body = msgspec.json.encode({"model": "a", "messages": [{"role": "user", "content": text}]})
+    assert parse_chat(body).model == "a"
