@@ -151,11 +151,12 @@ def test_bytes_behind_an_answer_spoil_the_connection(tmp_path: Path) -> None:
         assert b"mine" in ask(plane).body
 
 
-def test_a_stream_that_was_asked_whole_and_the_other_way_round(tmp_path: Path) -> None:
-    script = [request, stream_answer(EVENTS, DONE), request, whole_answer()]
-    with serving(tmp_path, script) as (_, plane):
-        assert ask(plane, ASKED).header("content-type") == "text/event-stream"
+def test_a_whole_answer_passes_for_a_stream_and_not_the_other_way_round(tmp_path: Path) -> None:
+    with serving(tmp_path, [request, whole_answer()]) as (_, plane):
         assert ask(plane, STREAMED).body == completion()
+    with serving(tmp_path, [request, stream_answer(EVENTS, DONE)] * 3) as (_, plane):
+        answer = ask(plane, ASKED)
+        assert (answer.status, answer.error["code"]) == (502, "upstream_error")
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
