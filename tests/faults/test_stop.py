@@ -40,9 +40,12 @@ STREAMS = 12
 
 
 class Streams:
-    """Clients of slow streams, each on its own connection."""
+    """Clients of slow answers, each on its own connection; two of three ask for a stream."""
 
-    def __init__(self, served: Served, ledger: Ledger, model: str) -> None:
+    def __init__(
+        self, served: Served, ledger: Ledger, model: str, *, are_all_streams: bool = False
+    ) -> None:
+        self._are_all_streams = are_all_streams
         self._address = served.listen
         self._ledger = ledger
         self._model = model
@@ -54,7 +57,8 @@ class Streams:
             thread.start()
 
     def _ask(self, number: int) -> None:
-        body = chat_body(f"{number}", model=self._model, stream=number % 3 != 0)
+        is_stream = self._are_all_streams or number % 3 != 0
+        body = chat_body(f"{number}", model=self._model, stream=is_stream)
         with Wire(self._address) as wire:
             wire.send(chat_request(body))
             self._begun.release()
@@ -202,7 +206,8 @@ def test_f42_a_stream_of_25_seconds_ends_whole_and_a_longer_one_is_cut_at_30(
         text = plane_config("  default: {candidates: [a]}", a=a.base_url, b=b.base_url)
         config = write_config(tmp_path, text)
         with Served(config, workers=2) as served:
-            whole, long = Streams(served, ledger, "a"), Streams(served, ledger, "b")
+            whole = Streams(served, ledger, "a", are_all_streams=True)
+            long = Streams(served, ledger, "b", are_all_streams=True)
             for streams in (whole, long):
                 streams.wait_for_begin()
             served.wait_until("/state", lambda state: in_flight(state) == 2 * STREAMS)
