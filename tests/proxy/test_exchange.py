@@ -729,8 +729,16 @@ def test_logprobs_are_asked_for_and_hidden_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.timed
-@pytest.mark.parametrize("body", [ASKED, STREAMED], ids=["whole", "stream"])
-@pytest.mark.parametrize("said", [[], [chunked_head()], [chunked_head(), chunk(b": ping\n\n")]])
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (ASKED, []),
+        (ASKED, [chunked_head()]),
+        (STREAMED, []),
+        (STREAMED, [chunked_head()]),
+        (STREAMED, [chunked_head(), chunk(b": ping\n\n")]),
+    ],
+)
 def test_no_first_token_in_time(tmp_path: Path, body: dict[str, Any], said: list[Step]) -> None:
     route = "timeout: {total: 10s, first_token: 150ms}"
     with serving(tmp_path, [request, *said, until_closed], route=route) as (up, plane):
