@@ -37,6 +37,7 @@ class ResponseHead:
     """Its end is marked (length or chunks); else only the connection's end shows it."""
     coding: bytes | None = None
     """Its content-encoding."""
+    is_event_stream: bool = False
     _shown: tuple[bytes, frozenset[bytes]] | None = None
 
     def shown(self, rule: HeaderRule) -> tuple[bytes, frozenset[bytes]]:
@@ -291,7 +292,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._head_bytes > HEAD_BYTES_MAX and self._header_bytes() > HEAD_BYTES_MAX:
             raise UpstreamError("protocol", f"header block larger than {HEAD_BYTES_MAX} bytes")
         is_framed = status in (204, 304)
-        coding = None
+        coding, is_event_stream = None, False
         for name, value in self._headers:
             if name == b"transfer-encoding":
                 if value.lower() != b"chunked":
@@ -301,7 +302,9 @@ class UpstreamConnection(asyncio.Protocol):
                 is_framed = True
             elif name == b"content-encoding":
                 coding = value if coding is None else b"%b, %b" % (coding, value)
-        return ResponseHead(status, self._headers, is_framed, coding)
+            elif name == b"content-type":
+                is_event_stream = value.lower().startswith(b"text/event-stream")
+        return ResponseHead(status, self._headers, is_framed, coding, is_event_stream)
 
     def _header_bytes(self) -> int:
         return sum(len(name) + len(value) + 4 for name, value in self._headers)

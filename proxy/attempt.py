@@ -211,12 +211,13 @@ class Attempt:
         if self.passes:
             self._pass_head(head)
             return
-        kind = (head.header(b"content-type") or b"") if self.prepared.is_stream else b""
-        if head.status == 200 and kind.lower().startswith(b"text/event-stream"):
+        if head.status == 200 and head.is_event_stream:
+            if not self.prepared.is_stream:
+                self._refuse("not_json", "the backend streams where no stream was asked for")
+                return
             self._mode = "events"
             self._events = EventBuffer()
-        coding = head.header(b"content-encoding")
-        if coding is not None and self.reader.set_coding(coding):
+        if head.coding is not None and self.reader.set_coding(head.coding):
             self.is_coded = True
             if self._events is not None:
                 self._events.is_opaque = True
@@ -279,7 +280,8 @@ class Attempt:
         if self.first_byte_s is None:
             self.first_byte_s = self.last_byte_s
         if self.reader.error is not None and not self.reader.has_answer and not self.has_streamed:
-            self._refuse_error_event()
+            # As the first event of a 200 stream an error is a failure with a real status.
+            self._refuse("error_event", "the backend reported an error in its stream")
         elif (
             not self._is_held
             or self._body_bytes > HELD_BYTES_MAX
@@ -291,12 +293,6 @@ class Attempt:
             self._is_held = False
             self.has_streamed = True
             self._owner.attempt_streams(self, data)
-
-    def _refuse_error_event(self) -> None:
-        """An error as the first event of a 200 stream is a failure with a real status."""
-        if self._call is not None:
-            self._call.abort()
-        self._fail("error_event", "the backend reported an error in its stream")
 
     def _end_of_events(self, *, is_end: bool) -> None:
         if not is_end and self._call is not None:
@@ -326,9 +322,7 @@ class Attempt:
                 self._start = data[:START_BYTES]
                 self._pass_piece(data)
         elif self._body_bytes > ERROR_BYTES_MAX:
-            if self._call is not None:
-                self._call.abort()
-            self._fail("protocol", "the backend's error body has no end")
+            self._refuse("protocol", "the backend's error body has no end")
 
     def _pass_piece(self, data: bytes) -> None:
         """A piece of an answer too large to be held; its last bytes may still be read."""
@@ -370,6 +364,12 @@ class Attempt:
     def _fail(self, failure: str, text: str) -> None:
         self._mark_ended(failure, text)
         self._owner.attempt_ended(self)
+
+    def _refuse(self, failure: str, text: str) -> None:
+        """Its answer has not ended, and is none."""
+        if self._call is not None:
+            self._call.abort()
+        self._fail(failure, text)
 
     def _mark_ended(self, failure: str | None, text: str) -> None:
         self.is_ended = True

@@ -40,12 +40,25 @@ SILENT: dict[str, list[Step]] = {
     "a head, no token": [request, chunked_head(), until_closed],
     "comments, no token": [request, chunked_head(), *[chunk(b": ping\n\n"), stall(0.1)] * 20],
 }
+SILENT_TO_WHOLE: dict[str, list[Step]] = {
+    "no head": SILENT["no head"],
+    "half a head": SILENT["half a head"],
+    "a head, no body": [request, chunked_head(content_type="application/json"), until_closed],
+}
 
 
-@pytest.mark.parametrize("script", SILENT.values(), ids=SILENT)
-@pytest.mark.parametrize("body", [ASKED, STREAMED], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("body", "script"),
+    [
+        *[
+            pytest.param(ASKED, script, id=f"whole-{name}")
+            for name, script in SILENT_TO_WHOLE.items()
+        ],
+        *[pytest.param(STREAMED, script, id=f"stream-{name}") for name, script in SILENT.items()],
+    ],
+)
 def test_f18_no_first_token_in_time_is_a_504(
-    tmp_path: Path, script: list[Step], body: dict[str, Any]
+    tmp_path: Path, body: dict[str, Any], script: list[Step]
 ) -> None:
     with ScriptedUpstream(script) as up, Lab(tmp_path, route=LIMITS, a=up.base_url) as lab:
         started_s = time.monotonic()

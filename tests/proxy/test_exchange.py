@@ -733,7 +733,7 @@ def test_logprobs_are_asked_for_and_hidden_again(tmp_path: Path) -> None:
     ("body", "said"),
     [
         (ASKED, []),
-        (ASKED, [chunked_head()]),
+        (ASKED, [chunked_head(content_type="application/json")]),
         (STREAMED, []),
         (STREAMED, [chunked_head()]),
         (STREAMED, [chunked_head(), chunk(b": ping\n\n")]),
