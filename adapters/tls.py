@@ -15,6 +15,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
+from .small_reads import SmallReads
+
 READ_BYTES = 256 * 1024
 
 
@@ -143,6 +145,11 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._is_paused = False
         self._plain.resume_reading()
         self._deliver()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """The inner protocol goes over to small reads: so do we, below it."""
+        if self._plain is not None and isinstance(protocol, SmallReads):
+            self._plain.set_protocol(SmallReads(self))
 
     def is_reading(self) -> bool:
         return not self._is_paused

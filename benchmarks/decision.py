@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 
 from learning.fit import SLOT_BITS_OF_SEVERAL, fit_model, prompt_example
 from pointsman.tokens import Price, Usage
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import World
 from policies.facts import BackendFacts
 from policies.features import parse_chat, read_features
 from policies.inquiry import Inquiry, LatencyQuestion

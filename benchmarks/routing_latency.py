@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from pointsman.tokens import Price, Usage
 from policies.asked import Features
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import World
 from policies.facts import BackendFacts
 from policies.features import parse_chat, read_features
 from policies.learned import Learned, Observation

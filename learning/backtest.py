@@ -13,8 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import Decision, World
+from policies.decision import Decision
 from policies.features import parse_chat, prompt_text, read_features
 from policies.fitted import NOTHING_FITTED, PROMPT_BYTES_MAX, Fitted
 from policies.learned import Learned

@@ -158,7 +158,8 @@ def _student(
         text += " per 1,000 requests" + ("" if own is not None else ", its machine not counted")
         if traffic.per_day is not None:
             text += f", ${saved * traffic.per_day / 1000:.2f} a day at {traffic.per_day:.0f}"
-        lines.append(text)
+        if saved > 0:
+            lines.append(text)
     lines.append(f"the captures hold {traffic.labelled} usable labelled rows of {traffic.captures}")
     return lines
 

@@ -22,8 +22,8 @@ from hashlib import blake2b
 from math import inf, nextafter
 from typing import Literal, NamedTuple
 
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import World
 from policies.facts import BackendFacts
 from policies.fitted import NOTHING_FITTED, Fitted
 from policies.fitted import Given as Seen

@@ -9,7 +9,7 @@
     baseline   that model untrained, with examples in its prompt
     trial      `pointsman model serve`: the student answers calls nobody trained on
     calibrate  from which confidence on its answers keep the promised error
-    canary     it takes over from GPT-4: shadow, 50 %, 100 %
+    canary     it takes over from GPT-4: shadow, 75 %, 100 %
     routed     new calls: the student answers, and o3-mini where it is unsure
     report     the table before and after
 
@@ -27,8 +27,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,13 +51,14 @@ from .flywheel_calls import (
 )
 from .flywheel_config import SMALL, Size, Stage
 from .flywheel_steps import Found, State, Step, model_served, pointsman, read_json
+from .train import prepare_base
+from .train_process import PYTHON
 
 ROUTE: Final = "extract"
 STUB_SAYS: Final = (
     "STUB: nothing is trained here; a simulated student stands in for the model"
     " (`make flywheel` trains and serves a real one)"
 )
-LABELS_AT_ONCE: Final = 256
 CANARY_POLL: Final = 8
 """Its state is asked for after so many calls."""
 
@@ -74,6 +75,7 @@ class Flywheel:
         self._size = size
         self._is_stub = is_stub
         self._stage = Stage(size.budget, size.speed)
+        self._served = ExitStack()
         made = list(calls(size.calls + size.canary + size.routed))
         self._captured = made[: size.calls]
         self._for_canary = made[size.calls : size.calls + size.canary]
@@ -100,8 +102,9 @@ class Flywheel:
 
     def run(self) -> bool:
         """Every step that is not done; whether it did what it is for."""
-        for step in self.steps:
-            self.state.run(step, say)
+        with self._served:
+            for step in self.steps:
+                self.state.run(step, say)
         return not self.state.found("report")["faults"]
 
     # -- what the app and the hosted models do ---------------------------------------------------
@@ -132,7 +135,7 @@ class Flywheel:
         said = pointsman(
             self.config, "label", "--teacher", "o3-mini", "--route", ROUTE, "--budget", "200",
             "--yes", "--sample", str(self._size.labelled),
-            "--samples", str(self._size.samples), "--concurrency", str(LABELS_AT_ONCE),
+            "--samples", str(self._size.samples), "--concurrency", str(self._size.at_once),
         )  # fmt: skip
         say(said.rstrip())
 
@@ -184,14 +187,12 @@ class Flywheel:
         """Also what calibrates: held-out calls whose labels are there already."""
         started_s = time.time()
         asked = self._held_out()[: self._size.trial]
-        with self._student() as stage:
-            self._ask("trial", stage.trial(), asked)
+        self._ask("trial", self._student().trial(), asked)
         return {"started_s": started_s, "calls": len(asked)}
 
     def _calibrate(self) -> Found:
         """On answers of the student only: what GPT-4 answered before says nothing of it."""
-        with self._student() as stage:
-            self._configure(stage.routed())
+        self._configure(self._student().routed())
         since = f"{int(time.time() - self.state.found('trial')['started_s']) + 1}s"
         said = pointsman(
             self.config, "calibrate", "--route", ROUTE, "--since", since, "--json", allowed=(0, 1)
@@ -202,12 +203,10 @@ class Flywheel:
 
     def _canary(self) -> Found:
         """GPT-4 hands over where everything is kept."""
-        with self._student() as stage:
-            outcomes = self._ask(
-                "canary", stage.canary(), self._for_canary,
-                at_once=self._size.canary_at_once, should_stop=self._is_over,
-            )  # fmt: skip
-            found = self._canaries()
+        outcomes = self._ask(
+            "canary", self._student().canary(), self._for_canary, should_stop=self._is_over
+        )
+        found = self._canaries()
         for step in found["steps"]:
             say(f"  {step['what']} ({step['stage']}): {step['reason']}")
         say(f"after {len(outcomes)} calls: {found['status']}")
@@ -215,8 +214,7 @@ class Flywheel:
         return found
 
     def _routed(self) -> Found | None:
-        with self._student() as stage:
-            self._ask("routed", stage.routed(), self._for_routing)
+        self._ask("routed", self._student().routed(), self._for_routing)
         return None
 
     # -- the end ---------------------------------------------------------------------------------
@@ -260,15 +258,13 @@ class Flywheel:
             say(f"  {line}")
         return {"results": found["results"]}
 
-    @contextmanager
-    def _student(self) -> Iterator[Stage]:
-        """The stage with the student's address, while it is served."""
-        if self._is_stub:
-            yield self._stage
-            return
-        log = self.directory / "model.log"
-        with model_served(self.config, ROUTE, threads=self._size.threads, log=log) as url:
-            yield self._stage._replace(url=url)
+    def _student(self) -> Stage:
+        """The stage with the student's address. It is served from now on to the run's end."""
+        if not self._is_stub and self._stage.url is None:
+            log = self.directory / "model.log"
+            served = model_served(self.config, ROUTE, threads=self._size.threads, log=log)
+            self._stage = self._stage._replace(url=self._served.enter_context(served))
+        return self._stage
 
     def _ask(
         self, name: str, config: str, asked: Sequence[Call], **options: Any
@@ -276,8 +272,7 @@ class Flywheel:
         """Calls through the proxy under that configuration; kept for the report."""
         self._configure(config)
         with serving(self.config, self.directory / "serve.log") as base_url:
-            at_once = options.pop("at_once", self._size.own_at_once)
-            outcomes = traffic.ask_all(base_url, asked, at_once=at_once, **options)
+            outcomes = traffic.ask_all(base_url, asked, at_once=self._size.own_at_once, **options)
         lines = pointsman(
             self.config, "captures", "--json", "--limit", str(len(outcomes))
         ).splitlines()
@@ -341,6 +336,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wheel.state.begin_at(options.begin, [step.name for step in wheel.steps])
         wheel.is_fresh = all(one.name != "train" for one in wheel.state.done)
     try:
+        if not options.stub:
+            say("installing: the base model is fetched and unpacked, once for this machine")
+            prepare_base(PYTHON)
         is_met = wheel.run()
     except (PointsmanError, OSError) as error:
         say(f"failed: {error} (files in {directory})")

@@ -77,7 +77,7 @@ CANARY: Final = """\
     canary:
       backend: student
       replaces: gpt-4
-      stages: [shadow, 50%, 100%]
+      stages: [shadow, 75%, 100%]
       keep_if: {{error: +10pp, p90: {budget}, cost: +0%}}
       min_samples: 30
       then: promote
@@ -102,30 +102,28 @@ class Size(NamedTuple):
     """How much of everything; the budgets are this machine's."""
 
     calls: int = 2000
-    benchmarked: int = 1000
+    benchmarked: int = 1600
     labelled: int = 550
     samples: int = 3
     """Of the teacher, each; most of them decide."""
-    steps: int = 44
+    steps: int = 40
     batch: int = 6
-    baseline: int = 40
-    trial: int = 200
+    baseline: int = 16
+    trial: int = 160
     canary: int = 600
-    routed: int = 120
-    at_once: int = 160
+    routed: int = 100
+    at_once: int = 512
     """Calls under way to the hosted backends."""
-    own_at_once: int = 2
-    """To the student: as many as its server has slots."""
-    canary_at_once: int = 2
-    """While it is shown copies, the student answers as many calls as GPT-4."""
+    own_at_once: int = 1
+    """To the student: on two cores two at once take twice as long as one after the other."""
     threads: int = 2
     speed: float = 1.0
-    budget: str = "1500ms"
+    budget: str = "1000ms"
 
 
 SMALL: Final = Size(
     calls=400, benchmarked=300, labelled=300, trial=150, canary=500, routed=60, at_once=32,
-    own_at_once=8, canary_at_once=8, speed=20.0, samples=1,
+    own_at_once=8, speed=20.0, samples=1,
 )  # fmt: skip
 """CI's, under 90 s on two busy cores; its latencies are not the talk's."""
 

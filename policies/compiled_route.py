@@ -61,17 +61,6 @@ class CompiledRoute(msgspec.Struct, frozen=True):
     """When a second attempt is due: by the first token, and by the whole answer."""
 
 
-MatchedBy = Literal["name", "match", "backend", "default"]
-
-
-class RouteMatch(msgspec.Struct, frozen=True):
-    """The route that takes a request, and why."""
-
-    route: Route
-    by: MatchedBy
-    compiled: CompiledRoute
-
-
 def compile_route(route: Route, backends: Mapping[str, BackendFacts]) -> CompiledRoute:
     """Work out a route. Every name it uses must exist in `backends`."""
     reference = route.require.error.reference if route.require.error else None

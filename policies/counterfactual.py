@@ -19,14 +19,15 @@ import msgspec
 from msgspec.structs import replace
 
 from .asked import Features
-from .compiled_route import RouteMatch, compile_route, quantile_word, span_word, usd_word
+from .choice import World
+from .compiled_route import compile_route, quantile_word, span_word, usd_word
 from .decide import decide
-from .decision import World
 from .facts import BackendFacts
 from .inquiry import Cells, Inquiry, LatencyQuestion, size_bucket
 from .learned import Learned, Prediction
 from .policy import Policy
 from .prediction import predict
+from .route_match import RouteMatch
 from .words import Route, Weights
 
 FACTOR_MAX = 1000.0

@@ -14,15 +14,9 @@ from typing import Final
 
 from .affinity import Prefix, held_words, saving_usd
 from .asked import Features
-from .compiled_route import (
-    CompiledCandidate,
-    CompiledRoute,
-    RouteMatch,
-    quantile_word,
-    span_word,
-    usd_word,
-)
-from .decision import Candidate, Choice, Decision, World
+from .choice import Candidate, Choice, World
+from .compiled_route import CompiledCandidate, CompiledRoute, quantile_word, span_word, usd_word
+from .decision import Decision
 from .explore import explore
 from .gain import gain_over, send_to_reference
 from .inquiry import Inquiry, LatencyQuestion, size_bucket
@@ -30,6 +24,7 @@ from .load import load_bucket
 from .policy import Policy
 from .ranking import best
 from .recovery import try_again
+from .route_match import RouteMatch
 from .view import View
 from .words import CostLimit, ErrorLimit, Preference, Route
 

@@ -1,51 +1,18 @@
-"""A decision as types: the world it is made in, every candidate as it was seen, what was chosen.
+"""A decision: what was chosen for one request, why, and what may follow.
 
-Types alone, so that what makes them (decide.py) can be compiled.
+A plain class in a file of its own, so that it can be compiled: a request reads it a dozen times.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
-import msgspec
-
+from .choice import Candidate
 from .compiled_route import PlanStep
-from .learned import Learned
 from .words import Route
 
 
-class World(msgspec.Struct, frozen=True):
-    """The state of the world a decision is made in."""
-
-    learned: Learned
-    in_flight: Mapping[str, int] = {}
-    """Requests each backend is serving now."""
-    unavailable: Mapping[str, str] = {}
-    """Backends not to be asked, with the reason."""
-    certified: frozenset[str] = frozenset()
-    """Routes whose `require.error` holds by a certified lock."""
-    void: Mapping[str, str] = {}
-    """Why it does not on others, by route."""
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """One candidate as the decision saw it. `None` is unknown."""
-
-    backend: str
-    eligible: bool
-    cost_usd: float | None
-    latency_p50_s: float | None
-    latency_p95_s: float | None
-    latency_p_within: float | None
-    """P(T <= the route's budget); None without a budget too."""
-    p_acceptable: float | None
-    propensity: float
-    """The probability with which this decision took it."""
-    prior: bool
-    """`expect:` stands in for a figure that was not measured yet."""
-    reason: str
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """What was chosen, why, and what may follow."""
+@dataclass(init=False)
+class Decision:
+    """Made once, by `decide`, and not changed."""
 
     decision_id: str
     route: Route
@@ -61,11 +28,24 @@ class Decision(msgspec.Struct, frozen=True):
     state: str
     """Name of the learned state that was read."""
 
-
-class Choice(msgspec.Struct, frozen=True):
-    """What a decision is before it has an identity: the same for all requests of a kind."""
-
-    chosen: str | None
-    reason: str
-    candidates: tuple[Candidate, ...]
-    plan: tuple[PlanStep, ...]
+    def __init__(
+        self,
+        decision_id: str,
+        route: Route,
+        policy: str,
+        chosen: str | None,
+        reason: str,
+        candidates: tuple[Candidate, ...],
+        plan: tuple[PlanStep, ...],
+        seed: int,
+        state: str,
+    ) -> None:
+        self.decision_id = decision_id
+        self.route = route
+        self.policy = policy
+        self.chosen = chosen
+        self.reason = reason
+        self.candidates = candidates
+        self.plan = plan
+        self.seed = seed
+        self.state = state

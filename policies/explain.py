@@ -1,7 +1,8 @@
 """A decision as plain JSON data, in the one shape that CLI, admin port and store share."""
 
+from .choice import Candidate
 from .compiled_route import PlanStep
-from .decision import Candidate, Decision
+from .decision import Decision
 
 USD_DECIMALS = 9  # a thousandth of a millionth of a dollar: less than one cheap token
 

@@ -11,8 +11,8 @@ from hashlib import blake2b
 
 import msgspec
 
+from .choice import Choice
 from .compiled_route import PlanStep
-from .decision import Choice
 
 CHANCE_MAX = 0xFFFFFFFFFFFF
 _BYTES = 6

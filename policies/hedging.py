@@ -11,12 +11,14 @@ How often is for hedge_budget.py to say.
 from collections.abc import Collection, Mapping
 
 from .asked import Features
-from .compiled_route import CompiledRoute, RouteMatch
+from .choice import Candidate, World
+from .compiled_route import CompiledRoute
 from .decide import alternative, output_max, rounded_bytes
-from .decision import Candidate, Decision, World
+from .decision import Decision
 from .facts import BackendFacts
 from .inquiry import Inquiry, size_bucket
 from .learned import Learned
+from .route_match import RouteMatch
 
 
 def wait_s(match: RouteMatch, chosen: str, features: Features, learned: Learned) -> float | None:

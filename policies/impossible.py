@@ -12,12 +12,13 @@ from pointsman.decoding import Section
 from pointsman.tokens import TOKENS_PER_PRICE
 
 from .asked import Features
-from .compiled_route import RouteMatch, compile_route, span_word, usd_word
+from .choice import World
+from .compiled_route import compile_route, span_word, usd_word
 from .decide import decide
-from .decision import World
 from .facts import BackendFacts
 from .learned import Learned
 from .policy import Policy
+from .route_match import RouteMatch
 from .words import Route
 
 

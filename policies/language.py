@@ -11,13 +11,13 @@ from pointsman.decoding import Findings, Section
 from pointsman.document import Node, Position
 
 from .check_decoder import decode_checks
-from .compiled_route import RouteMatch
 from .facts import BackendFacts, Expect
 from .impossible import report_impossible
 from .matching import covering
 from .names import Names
 from .policy import DEFAULT, Policy
 from .route_decoder import decode_route
+from .route_match import RouteMatch
 from .words import Check, Match, Route
 
 __all__ = [

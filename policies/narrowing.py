@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from .compiled_route import RouteMatch, compile_route
+from .compiled_route import compile_route
 from .facts import BackendFacts
+from .route_match import RouteMatch
 from .words import Require, Route
 
 

@@ -16,9 +16,10 @@ from typing import Final
 
 import msgspec
 
-from .compiled_route import RouteMatch, compile_route
+from .compiled_route import compile_route
 from .facts import BackendFacts
 from .matching import MatchEntry, ModelIndex
+from .route_match import RouteMatch
 from .schema_check import SchemaCheck
 from .words import Check, Route
 

@@ -12,9 +12,10 @@ import msgspec
 from pointsman.tokens import Usage
 
 from .asked import Features
-from .compiled_route import RouteMatch, compile_route
+from .choice import World
+from .compiled_route import compile_route
 from .decide import decide
-from .decision import Decision, World
+from .decision import Decision
 from .facts import BackendFacts
 from .features import read_features
 from .glob import example
@@ -22,6 +23,7 @@ from .inquiry import SAMPLES_MIN
 from .learned import Learned, Observation
 from .policy import Policy
 from .request import ChatRequest
+from .route_match import RouteMatch
 from .words import Probe, ProbeWorld, Route
 
 PROBE_TASK = "probe"

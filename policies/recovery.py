@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
+from .choice import Candidate, Choice, World
 from .compiled_route import CompiledRoute
-from .decision import Candidate, Choice, World
 from .words import Route
 
 SILENCE_S: Final = 60.0

@@ -9,12 +9,14 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import blake2b
 
 import msgspec
 
+from .choice import Candidate
 from .compiled_route import PlanStep
-from .decision import Candidate, Decision
+from .decision import Decision
 
 _UNIT_BITS = 53
 """As many as a float holds exactly, so that no unit is rounded up to 1."""
@@ -68,9 +70,9 @@ def stay(
     why_not = _why_not(held.backend, decision.candidates)
     if why_not is not None:
         reason = f"{decision.reason}; the conversation leaves {held.backend}: {why_not}"
-        return msgspec.structs.replace(decision, reason=reason), False
+        return replace(decision, reason=reason), False
     return (
-        msgspec.structs.replace(
+        replace(
             decision,
             chosen=held.backend,
             reason=_reason(decision, held.backend),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from policies.canary_route import is_on_canary, with_canary
 from policies.canary_run import Arm
-from policies.compiled_route import RouteMatch
+from policies.route_match import RouteMatch
 
 from .shadow import Order, Shadows
 from .sticking import conversation_key

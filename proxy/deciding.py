@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from adapters.splice import refuse_twice
 from policies.affinity import Prefix
-from policies.compiled_route import RouteMatch
 from policies.decide import decide
 from policies.decision import Decision
 from policies.fitted import PROMPT_BYTES_MAX
 from policies.narrowing import interchangeable, pinned
+from policies.route_match import RouteMatch
 from policies.sticky import seed_of
 
 from .errors import Shape

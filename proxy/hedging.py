@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.adapter import RequestRefused
 from policies import hedging as rules
-from policies.compiled_route import RouteMatch
 from policies.hedge_budget import HedgeBudget
+from policies.route_match import RouteMatch
 from policies.steps import HEDGE_LOST, is_awaited
 
 from .asking import make_attempt

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from adapters.answer_reader import AnswerReader
-from policies.decision import Candidate, Decision
+from policies.choice import Candidate
+from policies.decision import Decision
 from policies.identity import read_labels
 from telemetry.record import (
     AttemptRecord,

@@ -17,7 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 from adapters.tls import TlsLayer
-from policies.decision import World
+from policies.choice import World
 from policies.fitted import NOTHING_FITTED, Fitted
 from policies.learned import Learned
 from telemetry.journal import Journal

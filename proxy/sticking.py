@@ -14,8 +14,8 @@ no candidate any more is left then, with the reason in the decision.
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from policies.compiled_route import RouteMatch
 from policies.decision import Decision
+from policies.route_match import RouteMatch
 from policies.sticky import Held, held_by, key_of, stay
 
 from .control import Conversations

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from adapters.pool import Pool
 from adapters.target import Target
-from policies.compiled_route import RouteMatch
 from policies.hedge_budget import HedgeBudget
 from policies.policy import Policy
+from policies.route_match import RouteMatch
 
 from .configuration import Configuration
 from .keys import Keys

@@ -52,7 +52,7 @@ class NothingToAsk(PointsmanError):
 @click.option(
     "--budget", type=Dollars(), default="5", show_default=True, help="Dollars; a hard cap."
 )
-@click.option("--concurrency", type=click.IntRange(1, 256), default=4, show_default=True,
+@click.option("--concurrency", type=click.IntRange(1, 1024), default=4, show_default=True,
               help="Calls to one backend at once.")  # fmt: skip
 @click.option("--timeout", default="60s", show_default=True, help="Of one call.")
 @click.option("--pairs", nargs=2, metavar="A B", help="What moving from A to B fixes and breaks.")

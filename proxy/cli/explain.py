@@ -59,9 +59,9 @@ def _explain(
     learned: "Learned",
     fitted: "Fitted",
 ) -> dict[str, Any]:
+    from policies.choice import World
     from policies.counterfactual import Question, change_json, changes
     from policies.decide import decide
-    from policies.decision import World
     from policies.explain import decision_json
     from policies.features import parse_chat, prompt_text, read_features
     from policies.request import RequestError

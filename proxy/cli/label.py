@@ -38,7 +38,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
               help="A system message in place of the client's.")  # fmt: skip
 @click.option("--max-completion-tokens", type=click.IntRange(1),
               help=f"Default: {TOKENS}; {THINKING_TOKENS} where it thinks.")  # fmt: skip
-@click.option("--concurrency", type=click.IntRange(1, 256), default=4, show_default=True)
+@click.option("--concurrency", type=click.IntRange(1, 1024), default=4, show_default=True)
 @click.option("--timeout", default="120s", show_default=True, help="Of one call.")
 @click.option("--to-batch", type=FILE, help="Write a provider's batch file; send nothing.")
 @click.option("--from-batch", type=FILE, help="Read a batch's results back in.")

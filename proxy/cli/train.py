@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from learning.train_process import PYTHON
+
 from .options import config_option, json_option, read_config
 from .output import printable
 from .progress import progress_steps
@@ -14,8 +16,6 @@ from .progress import progress_steps
 if TYPE_CHECKING:
     from learning.dataset_spec import DatasetName
     from learning.train import TrainReport
-
-PYTHON = Path(__file__).resolve().parents[2] / ".venv-train" / "bin" / "python"
 
 
 @click.command("train", short_help="Fine-tune a model of one's own on a data set.")

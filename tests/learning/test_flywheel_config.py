@@ -45,4 +45,4 @@ def test_the_canary_escalates_nothing(read):
     found = route_of(read(STAGE.canary()))
     assert (found.candidates, found.escalate) == (("gpt-4",), None)
     assert found.confidence.accept == 0
-    assert found.canary.stages == ("shadow", 0.5, 1.0)
+    assert found.canary.stages == ("shadow", 0.75, 1.0)

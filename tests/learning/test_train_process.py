@@ -94,9 +94,14 @@ def test_a_row_without_an_answer_is_refused(tmp_path):
 
 def test_batches_are_the_same_every_time_and_cover_the_rows():
     job = {"seed": 1, "steps": 8, "batch": 3}
-    batches = list(batches_of(10, job))
-    assert batches == list(batches_of(10, job))
+    lengths = [7, 1, 9, 3, 8, 2, 6, 5, 4, 10]
+    batches = list(batches_of(lengths, job))
+    assert batches == list(batches_of(lengths, job))
     assert len(batches) == 8
+    spans = [[lengths[row] for row in batch] for batch in batches]
+    assert (
+        max(max(span) - min(span) for span in spans) == 2
+    )  # three neighbours each: nothing is padded that need not be
     assert sorted(chain.from_iterable(batches[:4])) == list(range(10))
     assert batches[:4] != batches[4:]
 

@@ -53,6 +53,7 @@ def main(folder: Path) -> None:
         "train": str(folder / "train"), "valid": str(folder / "valid"), "stop": "<stop>",
         "tokens_max": 50, "rank": 16, "learning_rate": 0.02, "batch": 20, "steps": 60,
         "save_every": 10, "threads": 1, "seed": 0, "outtype": "q8_0", "cache": "",
+        "precision": "fp32",
     }  # fmt: skip
     train_process.convert = lambda *_: None
     steps: list[int] = []

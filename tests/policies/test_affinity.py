@@ -4,8 +4,9 @@ import pytest
 
 from pointsman.tokens import Price
 from policies.affinity import PREFIX_LIFE_S, PREFIX_TOKENS_MIN, Prefix, is_warm, saving_usd
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import Decision, World
+from policies.decision import Decision
 from policies.facts import BackendFacts
 from policies.learned import Learned
 from policies.prediction import CostEstimate

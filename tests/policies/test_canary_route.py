@@ -2,8 +2,9 @@
 
 from policies.canary_route import is_on_canary, with_canary
 from policies.canary_run import Arm
-from policies.compiled_route import RouteMatch, compile_route
+from policies.compiled_route import compile_route
 from policies.facts import BackendFacts
+from policies.route_match import RouteMatch
 from policies.words import CostLimit, Require, Route
 
 FACTS = {name: BackendFacts(name) for name in ("old", "new", "gpt-4")}

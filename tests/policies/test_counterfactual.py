@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.choice import World
 from policies.counterfactual import Question, change_json, changes
 from policies.decide import decide
-from policies.decision import World
 from tests.support.policy_cases import (
     BACKENDS,
     features_of,

@@ -17,8 +17,8 @@ from msgspec.structs import asdict
 from pointsman.tokens import Price
 from policies.canary_route import with_canary
 from policies.canary_run import Arm
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import World
 from policies.facts import BackendFacts, Expect
 from tests.support.policy_cases import (
     BACKENDS,

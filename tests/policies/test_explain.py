@@ -1,7 +1,7 @@
 import json
 
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import World
 from policies.explain import decision_json
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.decision import Candidate, Choice
+from policies.choice import Candidate, Choice
 from policies.explore import chances, explore
 
 

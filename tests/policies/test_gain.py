@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from policies.compiled_route import RouteMatch, compile_route
+from policies.choice import World
+from policies.compiled_route import compile_route
 from policies.decide import decide
-from policies.decision import Decision, World
+from policies.decision import Decision
 from policies.learned import Learned
 from policies.policy import Policy
+from policies.route_match import RouteMatch
 from tests.support.policy_cases import BACKENDS, features_of, learned_from, observation, policy_of
 
 SEEN = ("local", 0.01), ("gpt-4", 1.0), ("o3-mini", 5.0)

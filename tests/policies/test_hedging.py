@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import World
 from policies.hedging import cost_usd, wait_s, whom
 from tests.support.policy_cases import chat, features_of, learned_from, observation, policy_of
 

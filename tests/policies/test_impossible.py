@@ -3,8 +3,8 @@
 import pytest
 
 from pointsman.tokens import Price
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import World
 from policies.facts import BackendFacts, Expect
 from policies.impossible import least_usd
 from policies.learned import Learned

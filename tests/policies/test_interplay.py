@@ -17,8 +17,8 @@ from msgspec.structs import asdict
 
 from policies.canary_route import with_canary
 from policies.canary_run import Arm
+from policies.choice import World
 from policies.decide import alternative, decide
-from policies.decision import World
 from policies.probes import run_probes
 from policies.recovery import SHARE
 from policies.step import Accept, Ask, Outcome

@@ -2,8 +2,8 @@
 
 import pytest
 
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import World
 from policies.learned import Learned
 from policies.load import BUCKET_MAX, Loads, load_bucket, stretch
 from policies.sketch import Sketch

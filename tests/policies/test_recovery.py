@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import Decision, World
+from policies.decision import Decision
 from policies.learned import Learned
 from policies.recovery import SHARE, SILENCE_S
 from tests.support.policy_cases import features_of, observation, policy_of

@@ -1,5 +1,6 @@
 """What follows an attempt: the golden cases of `golden/after/*.yaml`, and what must hold of all."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import World
 from policies.step import ALL_WELL, Accept, Ask, GiveUp, Outcome, Upstream
 from policies.steps import ATTEMPTS_MAX, HEDGE_LOST, HOPELESS, is_awaited, next_step
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
@@ -470,7 +471,7 @@ def proved(*outcomes):
     promised = f"{ESCALATING}, require: {{error: {{max: 9%, reference: gpt-4}}}}"
     decision = decision_of(promised)
     rule = replace(decision.route.confidence, model="")
-    decision = replace(decision, route=replace(decision.route, confidence=rule))
+    decision = dataclasses.replace(decision, route=replace(decision.route, confidence=rule))
     return next_step(decision, outcomes, time_left_s=30.0, elapsed_s=1.0)
 
 

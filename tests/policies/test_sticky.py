@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.choice import World
 from policies.decide import decide
-from policies.decision import Decision, World
+from policies.decision import Decision
 from policies.sticky import Held, held_by, key_of, seed_of, stay, unit_of
 from tests.support.policy_cases import features_of, learned_from, observation, policy_of
 

@@ -10,13 +10,13 @@ from pointsman.decoding import Findings
 from pointsman.document import MapNode, parse
 from pointsman.tokens import Price, Usage
 from policies.asked import Features
-from policies.compiled_route import RouteMatch
 from policies.facts import BackendFacts, Expect
 from policies.features import parse_chat, read_features
 from policies.language import load_policy
 from policies.learned import Learned, Observation
 from policies.policy import Policy
 from policies.request import ChatRequest
+from policies.route_match import RouteMatch
 
 FILE = "policy.yaml"
 
