@@ -17,7 +17,7 @@ import httptools
 from .errors import Kind, UpstreamError
 from .headers import HeaderRule
 from .known_head import KnownHead, known_head
-from .small_reads import SmallReads
+from .read_buffer import BUFFER
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 HEADERS_MAX: Final = 200
@@ -75,7 +75,7 @@ class BodySource(Protocol):
     def resume(self) -> None: ...
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """States: idle (no listener), waiting (sent, no head yet), answering, closed."""
 
     __slots__ = (
@@ -92,7 +92,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_on_idle",
         "_parser",
         "_pieces",
-        "_reads_little",
         "_repeats_heads",
         "_source",
         "_transport",
@@ -109,7 +108,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_before: ResponseHead | None = None
         """What was read of `_known`, once the answer was found good."""
         self._repeats_heads = True
-        self._reads_little = False
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._listener: Listener | None = None
@@ -171,22 +169,22 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
 
     def pause_reading(self) -> None:
-        """Stop reading the answer: the client is slower than the backend.
-
-        From then on it is read in small pieces: one is in memory for every slow client.
-        """
+        """Stop reading the answer: the client is slower than the backend."""
         if self._transport is not None and self.is_open:
             self._transport.pause_reading()
-            if not self._reads_little:
-                self._reads_little = True
-                self._transport.set_protocol(SmallReads(self))
 
     def resume_reading(self) -> None:
         """Read on after `pause_reading`."""
         if self._transport is not None and self.is_open:
             self._transport.resume_reading()
 
-    # -- asyncio.Protocol ---------------------------------------------------------------------
+    # -- asyncio.BufferedProtocol -------------------------------------------------------------
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(BUFFER[:nbytes]))
 
     def pause_writing(self) -> None:
         if self._source is not None:

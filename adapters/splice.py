@@ -16,6 +16,8 @@ from typing import Final
 
 import msgspec
 
+LARGE_BYTES: Final = 1 << 20
+
 _WHITE: Final = rb"[ \t\r\n]*"
 _KEY: Final = re.compile(_WHITE + rb'("(?:[^"\\]|\\.)*")' + _WHITE + b":" + _WHITE)
 _AFTER_KEY: Final = re.compile(_WHITE + b":" + _WHITE)
@@ -135,6 +137,9 @@ def remove_member(body: bytes, name: str) -> Edit | None:
 def apply_one(body: bytes, edit: Edit) -> bytes:
     """`body` with one edit made."""
     start, end, replacement = edit
+    if len(body) > LARGE_BYTES:  # a slice is a copy
+        view = memoryview(body)
+        return b"".join([view[:start], replacement, view[end:]])
     return b"%b%b%b" % (body[:start], replacement, body[end:])
 
 

@@ -13,14 +13,23 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from .small_reads import SmallReads
-
-READ_BYTES = 256 * 1024
+from .read_buffer import BUFFER, READ_BYTES
 
 
-class TlsLayer(asyncio.Transport, asyncio.Protocol):
+class Inner(Protocol):
+    """What the layer needs of the protocol it carries: an `asyncio.Protocol` or more."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> bool | None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+
+
+class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol):
     """One TLS connection. `inner` gets connection_made once the handshake is done.
 
     `on_handshake` is called once, with None or what went wrong; after a failure `inner` is
@@ -29,7 +38,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
 
     def __init__(
         self,
-        inner: asyncio.Protocol,
+        inner: Inner,
         context: ssl.SSLContext,
         *,
         on_handshake: Callable[[Exception | None], None],
@@ -61,8 +70,11 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._plain = transport
         self._shake_hands()
 
-    def data_received(self, data: bytes) -> None:
-        self._incoming.write(data)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._incoming.write(BUFFER[:nbytes])
         if self._is_ready:
             self._deliver()
         else:
@@ -145,11 +157,6 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._is_paused = False
         self._plain.resume_reading()
         self._deliver()
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """The inner protocol goes over to small reads: so do we, below it."""
-        if self._plain is not None and isinstance(protocol, SmallReads):
-            self._plain.set_protocol(SmallReads(self))
 
     def is_reading(self) -> bool:
         return not self._is_paused

@@ -102,17 +102,17 @@ class Size(NamedTuple):
     """How much of everything; the budgets are this machine's."""
 
     calls: int = 2000
-    benchmarked: int = 1600
+    benchmarked: int = 2000
     labelled: int = 550
     samples: int = 3
     """Of the teacher, each; most of them decide."""
     steps: int = 40
     batch: int = 6
-    baseline: int = 16
-    trial: int = 160
+    baseline: int = 12
+    trial: int = 140
     canary: int = 600
-    routed: int = 100
-    at_once: int = 512
+    routed: int = 90
+    at_once: int = 1000
     """Calls under way to the hosted backends."""
     own_at_once: int = 1
     """To the student: on two cores two at once take twice as long as one after the other."""

@@ -135,6 +135,8 @@ def prepare_base(python: Path, script: Path = Path(train_process.__file__)) -> N
     Raises ModelError, LocalModelError.
     """
     base = local.obtain(local.cache_directory(), lambda line: None)
+    if (_unpacked() / "config.json").is_file():
+        return
     command = [str(python), str(script), "--unpack", str(base), str(_unpacked())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

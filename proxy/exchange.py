@@ -145,13 +145,17 @@ class Exchange:
             error = self.plane.refusal_of(self, self.head)
             if error is not None:
                 self.refuse(error)
-            elif not self.plane.admission.holds(self):
+            elif self.plane.admission.holds(self):
+                pass  # until there is room
+            elif len(body) <= LARGE_BYTES or self.body is None:
                 self._decide(body)
+            else:
+                self.plane.loop.call_soon(self.begin_late)
         except Exception as error:  # noqa: BLE001 - the boundary of one request: a 500, and only its own
             self.plane.crashed(self, error)
 
     def begin_late(self) -> None:
-        """There is room now."""
+        """There is room now, or others had their turn."""
         if self._is_over or self.body is None:
             return
         try:
@@ -238,7 +242,7 @@ class Exchange:
         previous = features.previous_response_id
         if previous is None and len(body) <= LARGE_BYTES:
             self._choose(None)
-        elif previous is None:  # both halves of the work in one turn would keep others waiting
+        elif previous is None:
             self.plane.loop.call_soon(self._choose_later, None)
         elif is_named_twice(body, "previous_response_id"):
             self.refuse(errors.invalid(NAMED_TWICE))
@@ -267,7 +271,7 @@ class Exchange:
         if route.capture != self.capture:
             self._set_capture(route.capture)
         if route.redact:
-            self.tape.is_whole = True
+            self.tape.hold_whole()
         self.deadline_s = self.arrival_s + allowed_s(self.head, route.timeout)
         if decision.chosen is None:
             self.refuse(errors.no_backend(decision.reason))

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 _UNREAD: Final = AnswerReader()
 PACKED_MAX: Final = 4096
-TAPE_BYTES_MAX: Final = 1 << 20
+TAPE_BYTES_MAX: Final = 256 << 10
 """A response is held for its record up to this size; beyond it goes to the journal in parts."""
+MASKED_BYTES_MAX: Final = 1 << 20
+"""A response that is to be masked is held whole up to this size; a larger one is not kept."""
 
 _ORDER: Final[tuple[CaptureLevel, ...]] = ("off", "metadata", "full")
 
@@ -59,7 +61,17 @@ class Ending:
 class Tape:
     """The response as the client receives it, kept for the record as the capture level says."""
 
-    __slots__ = ("_append_part", "_bytes", "_hash", "_id", "_level", "_pieces", "is_whole", "parts")
+    __slots__ = (
+        "_append_part",
+        "_bytes",
+        "_hash",
+        "_held_max",
+        "_id",
+        "_is_whole",
+        "_level",
+        "_pieces",
+        "parts",
+    )
 
     def __init__(self, identity: str, append_part: Callable[[BodyPart], None]) -> None:
         self._id = identity
@@ -69,8 +81,8 @@ class Tape:
         self._bytes = 0
         self._hash: hashlib._Hash | None = None
         self.parts = 0
-        self.is_whole = False
-        """It is to be masked: nothing of it goes to the journal before all of it is here."""
+        self._held_max = TAPE_BYTES_MAX
+        self._is_whole = False
 
     def set_level(self, level: CaptureLevel) -> None:
         """To be said before the first byte."""
@@ -78,12 +90,16 @@ class Tape:
         if level == "metadata":
             self._hash = hashlib.sha256()
 
+    def hold_whole(self) -> None:
+        """It is to be masked: nothing of it goes to the journal before all of it is here."""
+        self._is_whole, self._held_max = True, MASKED_BYTES_MAX
+
     def add(self, data: bytes) -> None:
         """Body bytes as the client receives them, without their framing."""
         if self._level == "full":
             self._pieces.append(data)
             self._bytes += len(data)
-            if self._bytes > TAPE_BYTES_MAX:
+            if self._bytes > self._held_max:
                 self._spill()
         elif self._hash is not None:
             self._hash.update(data)
@@ -104,7 +120,7 @@ class Tape:
         return None if self._hash is None else self._bytes
 
     def _spill(self) -> None:
-        if self.is_whole:  # too large to be masked, and so to be kept
+        if self._is_whole:  # too large to be masked, and so to be kept
             pieces, self._pieces = self._pieces, []
             self._level, self._hash = "metadata", hashlib.sha256(b"".join(pieces))
             return

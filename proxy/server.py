@@ -359,7 +359,7 @@ class DataPlane:
         """Decide by this from now on."""
         self.world = msgspec.structs.replace(self.world, unavailable=unavailable)
 
-    def _protocol_factory(self, tls: ssl.SSLContext | None) -> Callable[[], asyncio.Protocol]:
+    def _protocol_factory(self, tls: ssl.SSLContext | None) -> Callable[[], asyncio.BaseProtocol]:
         def plain() -> DownstreamProtocol:
             return DownstreamProtocol(self, self.loop)
 

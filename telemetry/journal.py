@@ -36,7 +36,8 @@ from .segment_writer import SEGMENT_BYTES_MAX, SegmentWriter
 from .sync import Synchroniser
 
 QUEUE_BYTES_MAX: Final = 64 << 20  # only a stalled disk fills it; what is beyond is not kept
-EARLY_WRITE_BYTES: Final = 1 << 20  # a turn with large bodies writes before it ends
+EARLY_WRITE_BYTES: Final = 1 << 20
+"""No more is left to the end of a turn, but for one large record: that has the turn to itself."""
 SYNC_EVERY_S: Final = 0.1  # what a power cut may take in `process`
 SYNC_AFTER_ERROR_S: Final = 1.0
 SYNC_TRIES: Final = 2
@@ -185,11 +186,11 @@ class Journal:
         if size > PAYLOAD_BYTES_MAX or self._queue_bytes + size > QUEUE_BYTES_MAX:
             self._lose(entry, is_queued=False)
         else:
+            if self._entries and self._entries_bytes + size > EARLY_WRITE_BYTES:
+                self._write()
             self._queue_bytes += size
             self._entries_bytes += size
             self._entries.append(entry)
-            if self._entries_bytes > EARLY_WRITE_BYTES:
-                self._write()
         if not self._is_flush_due:
             self._schedule_flush()
 

@@ -35,6 +35,7 @@ UNTESTED: dict[str, str] = {
     "adapters/standing.py": "types alone; test_health.py makes and reads them",
     "proxy/passed_answer.py": "the way down of passing.py; test_passing.py walks it",
     "proxy/cli/__main__.py": "two lines, so that `python -m proxy.cli` works",
+    "adapters/read_buffer.py": "two constants; test_connection.py reads through them",
     "policies/choice.py": "types alone; test_decide.py makes and reads them",
     "policies/decision.py": "types alone; test_decide.py makes and reads them",
     "policies/route_match.py": "types alone; test_policy.py makes and reads them",

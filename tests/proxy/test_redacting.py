@@ -105,7 +105,7 @@ def test_a_request_no_route_took_is_masked_where_the_default_says_so(tmp_path):
 
 
 def test_a_long_answer_is_not_written_piece_by_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr("proxy.recording.TAPE_BYTES_MAX", 1000)
+    monkeypatch.setattr("proxy.recording.MASKED_BYTES_MAX", 1000)
     body = streamed(SAID * 40, size=50)
     with serving(tmp_path, [request, stream_answer(body)], route=REDACT) as (_, plane):
         assert ask(plane, STREAMED).body == body
