@@ -37,6 +37,8 @@ from .labelled import Given, Row
 
 Method = Literal["confidence", "gain", "all"]
 
+LEAST_CONFIDENCE = 1e-9
+"""A threshold below it lies next to 0, which is what a failed check gives."""
 GAIN_NEVER = 2.0
 """No difference of two probabilities: everything that is known goes to the cheap one."""
 UNCERTIFIED = "no certified lock"
@@ -242,6 +244,15 @@ def _or_wrong(wrong: int | None) -> int:
 def _score(row: Judged) -> float:
     """What is not known goes on."""
     return inf if row.doubt is None or row.doubt != row.doubt else row.doubt
+
+
+def accepted_words(accept: float | None) -> str:
+    """What a proved threshold means, for people."""
+    if accept is None:
+        return "the reference answers everything"
+    if accept < LEAST_CONFIDENCE:
+        return "answers are accepted unless their confidence is 0"
+    return f"answers are accepted from confidence {accept:.3g} on"
 
 
 def _accept(threshold: float) -> float | None:

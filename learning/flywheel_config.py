@@ -106,12 +106,12 @@ class Size(NamedTuple):
     labelled: int = 550
     samples: int = 3
     """Of the teacher, each; most of them decide."""
-    steps: int = 40
+    steps: int = 36
     batch: int = 6
     baseline: int = 12
-    trial: int = 140
+    trial: int = 130
     canary: int = 600
-    routed: int = 90
+    routed: int = 80
     at_once: int = 1000
     """Calls under way to the hosted backends."""
     own_at_once: int = 1

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from .calibrate import accepted_words
 from .flywheel_config import TALK_BUDGET
 from .flywheel_traffic import Outcome
 from .intervals import wilson
@@ -131,5 +132,5 @@ def proof(lock: Mapping[str, Any]) -> str:
     return (
         f"certified: error at most {lock['max']:.0%} at {lock['confidence']:.0%}"
         f" ({lock['errors']} wrong of {lock['labels']} labels, bound {lock['bound']:.1%});"
-        f" answers are accepted from confidence {lock['accept']} on"
+        f" {accepted_words(lock['accept'])}"
     )

@@ -180,14 +180,14 @@ def _print(
 
 
 def _accepted(found: "RouteLock") -> str:
+    from learning.calibrate import accepted_words
+
     if found.gain is not None:
         return (
             "all go to the cheap one" if found.gain > 1 else
             f"requests go to {found.reference} where it is likelier right by {share(found.gain)}"
         )  # fmt: skip
-    if found.accept is None:
-        return "the reference answers everything"
-    return f"answers are accepted from confidence {found.accept:.3g} on"
+    return accepted_words(found.accept)
 
 
 def _print_left_out(route: str, left_out: "Counter[str]") -> None:

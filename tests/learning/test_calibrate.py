@@ -13,6 +13,7 @@ from learning.calibrate import (
     Judged,
     Method,
     Refused,
+    accepted_words,
     calibrate_route,
     label_digest,
     method_of,
@@ -267,3 +268,9 @@ def test_the_method_is_what_the_route_can_do_with_doubt() -> None:
     assert method_of(promising().routes[0], NOTHING_FITTED) == "confidence"
     assert method_of(promising("").routes[0], fitted()) == "gain"
     assert method_of(promising("").routes[0], NOTHING_FITTED) == "all"
+
+
+def test_a_threshold_is_told_in_words():
+    assert accepted_words(None) == "the reference answers everything"
+    assert accepted_words(5e-324) == "answers are accepted unless their confidence is 0"
+    assert accepted_words(0.8041) == "answers are accepted from confidence 0.804 on"
