@@ -106,7 +106,7 @@ class Size(NamedTuple):
     labelled: int = 550
     samples: int = 3
     """Of the teacher, each; most of them decide."""
-    steps: int = 36
+    steps: int = 44
     batch: int = 6
     baseline: int = 12
     trial: int = 130
