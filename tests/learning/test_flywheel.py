@@ -10,7 +10,7 @@ from learning.flywheel_config import Size
 
 SMALL = {
     "calls": 260, "benchmarked": 120, "labelled": 220, "trial": 120, "canary": 500, "routed": 40,
-    "speed": 40.0, "at-once": 24, "own-at-once": 8, "canary-at-once": 8, "samples": 1,
+    "speed": 40.0, "at-once": 24, "own-at-once": 8, "samples": 1,
 }  # fmt: skip
 
 
