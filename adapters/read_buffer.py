@@ -1,8 +1,8 @@
-"""Where everything from a backend is read into before it is copied to where it belongs.
+"""One buffer that all of a process's connections are read into.
 
 Left to itself, uvloop reads 250 KB at once, and as much would wait in memory for every client
-that is slower than its backend. One buffer serves all connections of a process: what was read is
-copied out of it before the loop reads again.
+that is slower than its backend. What was read is copied to where it belongs before the loop
+reads again.
 """
 
 from typing import Final

@@ -183,11 +183,11 @@ class Journal:
 
     def _queue(self, entry: Entry) -> None:
         size = len(entry.payload)
+        if self._entries and self._entries_bytes + size > EARLY_WRITE_BYTES:
+            self._write()
         if size > PAYLOAD_BYTES_MAX or self._queue_bytes + size > QUEUE_BYTES_MAX:
             self._lose(entry, is_queued=False)
         else:
-            if self._entries and self._entries_bytes + size > EARLY_WRITE_BYTES:
-                self._write()
             self._queue_bytes += size
             self._entries_bytes += size
             self._entries.append(entry)

@@ -330,6 +330,17 @@ async def test_the_queue_is_bounded(tmp_path, monkeypatch):
     journal.close()
 
 
+async def test_large_records_of_one_turn_are_not_counted_together(tmp_path):
+    """Each is written before the next one is held against the queue's limit."""
+    journal, ledger = open_journal(tmp_path), Ledger()
+    for _ in range(3):
+        record = make_record(request=bytes(QUEUE_BYTES_MAX * 5 // 8), response=b"")
+        journal.append(record, ledger.take(record))
+    await until(lambda: len(ledger.released) == 3)
+    assert journal.counters.dropped == 0
+    journal.close()
+
+
 async def test_one_failing_release_keeps_nobody_from_theirs(tmp_path):
     loop = asyncio.get_running_loop()
     seen = []
