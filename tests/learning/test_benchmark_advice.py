@@ -52,6 +52,13 @@ def test_where_none_does_a_student_is_proposed():
     assert found.commands[0].startswith("pointsman label --route extract --teacher a")
 
 
+def test_a_saving_below_nothing_is_not_promised():
+    found = advice([item("no", cost=0.0001) for _ in range(200)], traffic=Traffic(1000, 120, 500.0))
+    text = "\n".join(found.lines)
+    assert "would save" not in text
+    assert "120 usable labelled rows of 1000" in text
+
+
 def test_where_samples_are_missing_more_are_proposed():
     found = advice(GOOD[:30])
     assert found.verdict.startswith("undecided: a may meet every requirement, ")
